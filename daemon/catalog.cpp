@@ -1,0 +1,313 @@
+#include "daemon/catalog.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdio>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace nimsync::registry {
+
+namespace {
+
+using protocol::Json;
+using protocol::Role;
+using protocol::Shape;
+
+constexpr std::size_t kMaxName = 100;
+constexpr std::size_t kMaxType = 100;
+constexpr unsigned kModeBits = 0666;
+constexpr unsigned kOthersBits = 0066;
+
+// Not std::isalnum: the rule doesn't depend on a locale.
+constexpr bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/// A name as it may stand in a message: short, and printable.
+std::string quote(std::string_view name) {
+  std::string text = "'";
+  for (const char c : name.substr(0, kMaxName)) text += c >= ' ' && c <= '~' ? c : '?';
+  return text + (name.size() > kMaxName ? "...'" : "'");
+}
+
+std::string octal(unsigned mode) {
+  std::array<char, 16> text{};
+  static_cast<void>(std::snprintf(text.data(), text.size(), "%04o", mode));
+  return text.data();
+}
+
+[[noreturn]] void refuse(Errc code, std::string sentence) {
+  throw Error(code, std::move(sentence));
+}
+
+void require_name(std::string_view name) {
+  const bool good = !name.empty() && name.size() <= kMaxName && is_alphanumeric(name.front()) &&
+                    std::all_of(name.begin(), name.end(),
+                                [](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
+  if (good) return;
+  refuse(Errc::invalid, "the channel name " + quote(name) +
+                            " is not allowed: a name has 1 to 100 letters, digits, '.', '_' or '-' and begins with a "
+                            "letter or digit");
+}
+
+/// Rounds the geometry and holds it against the limits.
+Geometry require_geometry(std::string_view name, Geometry geometry, const Limits& limits, std::uint64_t page) {
+  const std::string channel = "channel " + quote(name) + ": ";
+  const bool frames = geometry.layout == Layout::framed;
+  const char* unit = frames ? " bytes" : " records";
+  if (geometry.capacity == 0) refuse(Errc::invalid, channel + "the capacity is 0; at least 1 is needed");
+  const std::uint64_t most = frames ? limits.channel_bytes : limits.capacity;
+  if (geometry.capacity > most) {
+    refuse(Errc::over_limit, channel + "a capacity of " + std::to_string(geometry.capacity) + unit +
+                                 " is above the limit of " + std::to_string(most));
+  }
+  geometry = layout::rounded(geometry, page);
+  if (frames) {
+    const std::uint64_t largest = layout::largest_frame(geometry.capacity);
+    if (geometry.size > largest) {
+      refuse(Errc::invalid, channel + "a ring of " + std::to_string(geometry.capacity) +
+                                " bytes takes messages of at most " + std::to_string(largest) +
+                                " bytes, and the maximum asked for is " + std::to_string(geometry.size));
+    }
+  }
+  if (geometry.size == 0) refuse(Errc::invalid, channel + "the record size is 0; at least 1 byte is needed");
+  if (geometry.size > limits.message) {
+    refuse(Errc::over_limit, channel + "a message size of " + std::to_string(geometry.size) +
+                                 " bytes is above the limit of " + std::to_string(limits.message));
+  }
+  // By division first: the product of a capacity and a size that are each within limits may not fit into 64 bits.
+  if ((!frames && geometry.capacity > limits.channel_bytes / layout::stride(geometry.layout, geometry.size)) ||
+      memory_of(geometry, page) > limits.channel_bytes) {
+    refuse(Errc::over_limit, channel + std::to_string(geometry.capacity) + unit + " of ring" +
+                                 (frames ? "" : ", " + std::to_string(geometry.size) + " bytes each,") +
+                                 " need more shared memory than the limit for one channel, " +
+                                 std::to_string(limits.channel_bytes) + " bytes");
+  }
+  return geometry;
+}
+
+void require_shape(std::string_view name, const Shape& shape) {
+  const std::string channel = "channel " + quote(name) + ": ";
+  if (shape.alignment > layout::kCacheLine || (shape.alignment != 0 && !std::has_single_bit(shape.alignment))) {
+    refuse(Errc::invalid,
+           channel + "an alignment is a power of two of at most 64, and " + std::to_string(shape.alignment) + " isn't");
+  }
+  if (shape.alignment != 0 && shape.geometry.layout != Layout::framed && shape.geometry.size % shape.alignment != 0) {
+    refuse(Errc::invalid, channel + "the record size " + std::to_string(shape.geometry.size) +
+                              " is no multiple of the alignment " + std::to_string(shape.alignment));
+  }
+  const bool printable = std::all_of(shape.type.begin(), shape.type.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (shape.type.size() > kMaxType || !printable) {
+    refuse(Errc::invalid, channel + "a type name has at most 100 printable ASCII characters");
+  }
+}
+
+void require_mode(std::string_view name, unsigned mode) {
+  if ((mode & ~kModeBits) != 0) {
+    refuse(Errc::invalid, "channel " + quote(name) + ": the mode " + octal(mode) +
+                              " has bits other than r and w; only those of 0666 mean something");
+  }
+}
+
+const char* kind(Layout layout) {
+  return layout == Layout::framed ? "frames" : "records";
+}
+
+}  // namespace
+
+bool Caller::is_in(std::uint32_t group) const {
+  return gid == group || std::find(groups.begin(), groups.end(), group) != groups.end();
+}
+
+std::uint64_t memory_of(const Geometry& geometry, std::uint64_t page) {
+  return layout::forward_bytes(geometry, page) + layout::return_bytes(page);
+}
+
+std::string to_text(const Definition& definition) {
+  const Json json{{"version", 1},
+                  {"name", definition.name},
+                  {"shape", definition.shape},
+                  {"owner", definition.owner},
+                  {"group", definition.group},
+                  {"mode", definition.mode},
+                  {"protect", definition.protect},
+                  {"generation", definition.generation},
+                  {"created", definition.created},
+                  {"forward", {{"name", definition.forward.name}, {"inode", definition.forward.inode}}},
+                  {"return", {{"name", definition.back.name}, {"inode", definition.back.inode}}}};
+  return json.dump(2) + "\n";
+}
+
+Definition from_text(std::string_view text, const Limits& limits, std::uint64_t page) {
+  try {
+    const Json json = Json::parse(text);
+    if (json.at("version") != 1) throw Error(Errc::corrupted, "the definition has a version that isn't 1");
+    Definition definition;
+    json.at("name").get_to(definition.name);
+    json.at("shape").get_to(definition.shape);
+    json.at("owner").get_to(definition.owner);
+    json.at("group").get_to(definition.group);
+    json.at("mode").get_to(definition.mode);
+    json.at("protect").get_to(definition.protect);
+    json.at("generation").get_to(definition.generation);
+    json.at("created").get_to(definition.created);
+    json.at("forward").at("name").get_to(definition.forward.name);
+    json.at("forward").at("inode").get_to(definition.forward.inode);
+    json.at("return").at("name").get_to(definition.back.name);
+    json.at("return").at("inode").get_to(definition.back.inode);
+    require_name(definition.name);
+    require_shape(definition.name, definition.shape);
+    require_mode(definition.name, definition.mode);
+    // Limits may have been lowered since; what was made within them stays. Only what nobody can have made is refused.
+    Limits loosest = limits;
+    loosest.capacity = loosest.channel_bytes = std::uint64_t{1} << 40;
+    loosest.message = std::uint64_t{1} << 32;
+    if (require_geometry(definition.name, definition.shape.geometry, loosest, page) != definition.shape.geometry) {
+      throw Error(Errc::corrupted, "the definition's geometry is impossible");
+    }
+    return definition;
+  } catch (const Json::exception& e) {
+    throw Error(Errc::corrupted, std::string("the definition can't be read: ") + e.what());
+  } catch (const protocol::InvalidParameter& e) {
+    throw Error(Errc::corrupted, std::string("the definition has a bad ") + e.what());
+  }
+}
+
+Definition Catalog::define(const protocol::CreateCall& call, std::optional<std::uint32_t> group,
+                           const Caller& caller) const {
+  require_name(call.name);
+  require_shape(call.name, call.shape);
+  require_mode(call.name, call.rights.mode);
+  Definition definition;
+  definition.name = call.name;
+  definition.shape = call.shape;
+  definition.shape.geometry = require_geometry(call.name, call.shape.geometry, limits_, page_);
+  if (const Definition* there = find(call.name)) {
+    require_match(*there, call.shape);
+    refuse(Errc::exists, "channel " + quote(call.name) + " exists; remove it first, or open it as it is");
+  }
+  definition.owner = caller.uid;
+  definition.group = group.value_or(caller.gid);
+  if (group && !caller.administers && !caller.is_in(*group)) {
+    refuse(Errc::denied, "channel " + quote(call.name) + ": uid " + std::to_string(caller.uid) + " is not in group " +
+                             call.rights.group);
+  }
+  definition.mode = call.rights.mode;
+  definition.protect = call.rights.protect.value_or((definition.mode & kOthersBits) != 0);
+  if (channels_.size() + reserved_.size() >= limits_.channels) {
+    refuse(Errc::over_limit, "channel " + quote(call.name) + ": the registry has " + std::to_string(limits_.channels) +
+                                 " channels, its limit");
+  }
+  const std::uint64_t bytes = memory_of(definition.shape.geometry, page_);
+  if (bytes > limits_.bytes - std::min(bytes_, limits_.bytes)) {
+    refuse(Errc::over_limit, "channel " + quote(call.name) + ": " + std::to_string(bytes) +
+                                 " bytes of shared memory are needed, " +
+                                 std::to_string(limits_.bytes - std::min(bytes_, limits_.bytes)) + " of the limit of " +
+                                 std::to_string(limits_.bytes) + " are left; remove channels");
+  }
+  return definition;
+}
+
+void Catalog::reserve(const Definition& definition) {
+  const std::uint64_t bytes = memory_of(definition.shape.geometry, page_);
+  reserved_.emplace(definition.name, bytes);
+  bytes_ += bytes;
+}
+
+void Catalog::abandon(const Definition& definition) {
+  const auto found = reserved_.find(definition.name);
+  if (found == reserved_.end()) return;
+  bytes_ -= found->second;
+  reserved_.erase(found);
+}
+
+void Catalog::insert(Definition definition) {
+  abandon(definition);
+  bytes_ += memory_of(definition.shape.geometry, page_);
+  std::string name = definition.name;
+  channels_.insert_or_assign(std::move(name), std::move(definition));
+}
+
+void Catalog::erase(std::string_view name) {
+  const auto found = channels_.find(name);
+  if (found == channels_.end()) return;
+  bytes_ -= memory_of(found->second.shape.geometry, page_);
+  channels_.erase(found);
+}
+
+const Definition* Catalog::find(std::string_view name) const {
+  const auto found = channels_.find(name);
+  return found == channels_.end() ? nullptr : &found->second;
+}
+
+const Definition* Catalog::at_or_after(std::string_view from) const {
+  const auto found = channels_.lower_bound(from);
+  return found == channels_.end() ? nullptr : &found->second;
+}
+
+const Definition& Catalog::get(std::string_view name) const {
+  require_name(name);
+  const Definition* found = find(name);
+  if (found == nullptr) {
+    refuse(Errc::no_such_channel, "there is no channel " + quote(name) +
+                                      "; create it, or give a capacity when opening it (nimsyncctl list shows all)");
+  }
+  return *found;
+}
+
+void Catalog::require_use(const Definition& definition, Role role, const Caller& caller) {
+  // As of a file: the first class that the caller belongs to decides, even where a later one would permit more.
+  const unsigned shift = caller.uid == definition.owner ? 6 : caller.is_in(definition.group) ? 3 : 0;
+  const unsigned bit = role == Role::sender ? 2 : 4;
+  if (caller.administers || ((definition.mode >> shift) & bit) != 0) return;
+  refuse(Errc::denied, "channel " + quote(definition.name) + " of uid " + std::to_string(definition.owner) +
+                           ", group " + std::to_string(definition.group) + ", mode " + octal(definition.mode) +
+                           " does not let uid " + std::to_string(caller.uid) +
+                           (role == Role::sender ? " send (w)" : " receive (r)"));
+}
+
+void Catalog::require_ownership(const Definition& definition, const Caller& caller) {
+  if (caller.administers || caller.uid == definition.owner) return;
+  refuse(Errc::denied, "channel " + quote(definition.name) + " belongs to uid " + std::to_string(definition.owner) +
+                           "; uid " + std::to_string(caller.uid) + " may not remove it");
+}
+
+bool Catalog::may_see(const Definition& definition, const Caller& caller) {
+  const unsigned shift = caller.uid == definition.owner ? 6 : caller.is_in(definition.group) ? 3 : 0;
+  return caller.administers || caller.uid == definition.owner || ((definition.mode >> shift) & 6) != 0;
+}
+
+void Catalog::require_match(const Definition& definition, const Shape& expected) {
+  const Shape& has = definition.shape;
+  const auto differ = [&](const char* what, const auto& is, const auto& asked) {
+    refuse(Errc::differs,
+           std::string("channel ") + quote(definition.name) + " has " + what + " " + is + " and not " + asked);
+  };
+  const auto differ_number = [&](const char* what, std::uint64_t is, std::uint64_t asked) {
+    differ(what, std::to_string(is), std::to_string(asked));
+  };
+  const bool frames = has.geometry.layout == Layout::framed;
+  if (frames != (expected.geometry.layout == Layout::framed)) {
+    differ("messages that are", kind(has.geometry.layout), kind(expected.geometry.layout));
+  }
+  if (!frames && has.geometry.size != expected.geometry.size) {
+    differ_number("a record size of", has.geometry.size, expected.geometry.size);
+  }
+  if (frames && has.geometry.size < expected.geometry.size) {
+    differ_number("a maximum message size of", has.geometry.size, expected.geometry.size);
+  }
+  if (has.alignment != 0 && expected.alignment != 0 && has.alignment != expected.alignment) {
+    differ_number("an alignment of", has.alignment, expected.alignment);
+  }
+  if (has.geometry.capacity < expected.geometry.capacity) {
+    differ_number("a capacity of", has.geometry.capacity, expected.geometry.capacity);
+  }
+  if (!has.type.empty() && !expected.type.empty() && has.type != expected.type) {
+    differ("the type", quote(has.type), quote(expected.type));
+  }
+}
+
+}  // namespace nimsync::registry

@@ -1,0 +1,122 @@
+// The catalog: which channels there are, and every decision about them.
+//
+// Pure state: no file, socket, clock or randomness in here; what depends on those comes as an argument. What a decision
+// refuses it refuses by throwing Error with a sentence for the one who asked.
+//
+// Threads: one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nimsync/error.hpp"
+#include "nimsync/layout.hpp"
+#include "protocol/messages.hpp"
+
+namespace nimsync::registry {
+
+/// Bounds on everything. Bytes, and counts.
+struct Limits {
+  std::uint64_t channels = 65'536;
+  std::uint64_t bytes = std::uint64_t{16} << 30;         // of shared memory, all channels
+  std::uint64_t channel_bytes = std::uint64_t{1} << 30;  // of shared memory, one channel
+  std::uint64_t capacity = std::uint64_t{1} << 26;       // records
+  std::uint64_t message = std::uint64_t{16} << 20;       // bytes of a record or frame
+  std::uint64_t connections = 4096;                      // of one uid
+};
+
+/// Who asks, as the kernel says.
+struct Caller {
+  std::int64_t pid = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::vector<std::uint32_t> groups;  // supplementary
+  bool administers = false;           // root, or the registry's own uid
+
+  [[nodiscard]] bool is_in(std::uint32_t group) const;
+};
+
+/// Where a channel's memory is, as made; adopted again only if it is still that.
+struct SegmentId {
+  std::string name;
+  std::uint64_t inode = 0;
+
+  bool operator==(const SegmentId&) const = default;
+};
+
+/// A channel as it is kept, in memory and in its folder.
+struct Definition {
+  std::string name;
+  protocol::Shape shape;
+  std::uint32_t owner = 0;
+  std::uint32_t group = 0;
+  unsigned mode = 0600;
+  bool protect = false;
+  std::uint64_t generation = 0;
+  std::int64_t created = 0;  // seconds since 1970
+  SegmentId forward;
+  SegmentId back;
+
+  bool operator==(const Definition&) const = default;
+};
+
+/// Bytes of shared memory, both segments.
+std::uint64_t memory_of(const Geometry& geometry, std::uint64_t page);
+
+/// As JSON for the channel's folder, and back; back throws Error `corrupted` for anything that `define` would not have
+/// made.
+std::string to_text(const Definition& definition);
+Definition from_text(std::string_view text, const Limits& limits, std::uint64_t page);
+
+class Catalog {
+ public:
+  Catalog(const Limits& limits, std::uint64_t page) : limits_(limits), page_(page) {}
+
+  /// What a new channel would be: every rule checked, the capacity rounded up, defaults filled in. Generation, time and
+  /// segments are left to the caller. `group` is the number that rights.group stands for, when it isn't empty. Errors:
+  /// invalid, exists, differs, denied, over_limit.
+  [[nodiscard]] Definition define(const protocol::CreateCall& call, std::optional<std::uint32_t> group,
+                                  const Caller& caller) const;
+
+  /// Keeps the name and the memory of a channel that is being made, until insert() or abandon().
+  void reserve(const Definition& definition);
+  void abandon(const Definition& definition);
+  [[nodiscard]] bool is_reserved(std::string_view name) const { return reserved_.contains(name); }
+
+  void insert(Definition definition);
+  void erase(std::string_view name);
+
+  /// Null when there is none.
+  [[nodiscard]] const Definition* find(std::string_view name) const;
+  /// The first one of a name at or behind `from`; null behind the last. For listing in parts.
+  [[nodiscard]] const Definition* at_or_after(std::string_view from) const;
+  /// Error: no_such_channel.
+  [[nodiscard]] const Definition& get(std::string_view name) const;
+
+  // Whether the caller may; each throws `denied`, naming the right that is missing.
+  static void require_use(const Definition& definition, protocol::Role role, const Caller& caller);
+  static void require_ownership(const Definition& definition, const Caller& caller);
+  [[nodiscard]] static bool may_see(const Definition& definition, const Caller& caller);
+
+  /// Error `differs`, naming what, when a channel isn't what is expected of it.
+  static void require_match(const Definition& definition, const protocol::Shape& expected);
+
+  [[nodiscard]] std::size_t size() const { return channels_.size(); }
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] const Limits& limits() const { return limits_; }
+  [[nodiscard]] std::uint64_t page() const { return page_; }
+
+ private:
+  Limits limits_;
+  std::uint64_t page_;
+  std::map<std::string, Definition, std::less<>> channels_;
+  std::map<std::string, std::uint64_t, std::less<>> reserved_;  // name to bytes
+  std::uint64_t bytes_ = 0;                                     // of channels and reservations
+};
+
+}  // namespace nimsync::registry

@@ -1,0 +1,240 @@
+#include "daemon/server.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+#include <string_view>
+#include <utility>
+
+#include "daemon/interface.hpp"
+#include "daemon/log.hpp"
+#include "os/line.hpp"
+#include "os/socket.hpp"
+
+namespace nimsync::registry {
+
+namespace {
+
+constexpr int kActivatedFd = 3;  // SD_LISTEN_FDS_START of sd_listen_fds(3)
+constexpr std::chrono::milliseconds kAcceptAgain{100};
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+/// Whether systemd handed a listening socket over: the protocol of sd_listen_fds(3), which promises to stay.
+bool is_activated() {
+  return environment("LISTEN_PID") == std::to_string(::getpid()) && !environment("LISTEN_FDS").empty() &&
+         environment("LISTEN_FDS") != "0";
+}
+
+/// The path that a socket is bound to.
+std::string path_of(int fd) {
+  sockaddr_un address{};
+  socklen_t length = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 || address.sun_family != AF_UNIX)
+    return {};
+  return static_cast<const char*>(address.sun_path);
+}
+
+std::uint64_t random_bits() {
+  static std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+/// A folder that is private to this user, made when it is absent: for sockets in places where others may write.
+void require_own_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) os::fail(errno, "cannot make the folder " + path);
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) os::fail(errno, "cannot look at the folder " + path);
+  if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    throw Error(Errc::denied, "the folder " + path + " must belong to uid " + std::to_string(::geteuid()) +
+                                  " and be writable by nobody else");
+  }
+}
+
+}  // namespace
+
+std::string default_socket() {
+  const std::string file = "/nimsync/registry.sock";
+  if (::geteuid() == 0 || !environment("RUNTIME_DIRECTORY").empty()) return "/run" + file;
+  const std::string runtime = environment("XDG_RUNTIME_DIR");
+  return runtime.empty() ? "/tmp/nimsync-" + std::to_string(::geteuid()) + "/registry.sock" : runtime + file;
+}
+
+Server::Server(const Config& config) : idle_exit_(config.idle_exit), catalog_(config.limits, os::page_bytes()) {
+  signals_.add(SIGTERM);
+  signals_.add(SIGINT);
+  const bool activated = config.socket.empty() && is_activated();
+  socket_path_ = activated ? path_of(kActivatedFd) : config.socket.empty() ? default_socket() : config.socket;
+  if (!activated) {
+    const std::string folder = std::filesystem::path(socket_path_).parent_path().string();
+    if (config.socket.empty()) require_own_folder(folder);
+  }
+  const std::string runtime = environment("RUNTIME_DIRECTORY");
+  store_.emplace(!config.state_dir.empty() ? config.state_dir
+                 : !runtime.empty()        ? runtime.substr(0, runtime.find(':'))
+                                           : socket_path_ + ".state",
+                 random_bits);
+  Store::Adopted adopted = store_->adopt(config.limits);
+  for (const std::string& remark : adopted.remarks) spdlog::warn("{}", remark);
+  for (Definition& definition : adopted.channels) catalog_.insert(std::move(definition));
+  service_.emplace(Service{.catalog = catalog_, .store = *store_, .info = [this] { return info(); }});
+  if (activated) {
+    acceptor_.assign(Protocol(), kActivatedFd);
+    ::fcntl(kActivatedFd, F_SETFD, FD_CLOEXEC);
+  } else {
+    listen(config);
+  }
+}
+
+Server::~Server() {
+  stop();
+  loop_.restart();
+  loop_.poll();  // sessions end before what they refer to
+  if (socket_is_ours_) ::unlink(socket_path_.c_str());
+}
+
+/// Binds the socket, under a lock: of two registries that find a dead one's socket, one would else unlink the other's.
+void Server::listen(const Config&) {
+  const std::string lock = socket_path_ + ".lock";
+  socket_lock_.reset(::open(lock.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!socket_lock_) os::fail(errno, "cannot open " + lock);
+  if (os::take_lease(socket_lock_) != os::Lease::free) {
+    throw Error(Errc::in_use, "another nimsyncd serves " + socket_path_ + "; stop it, or give --socket");
+  }
+  struct stat st {};
+  if (::lstat(socket_path_.c_str(), &st) == 0) {
+    if (!S_ISSOCK(st.st_mode)) throw Error(Errc::exists, socket_path_ + " is there and is not a socket");
+    int error = 0;
+    if (os::connect(socket_path_, 1000, error) || error != ECONNREFUSED) {
+      throw Error(Errc::in_use, "something answers at " + socket_path_ + " already; stop it, or give --socket");
+    }
+    ::unlink(socket_path_.c_str());
+  }
+  try {
+    acceptor_.open();
+    acceptor_.bind(Protocol::endpoint(socket_path_));
+    socket_is_ours_ = true;
+    // Everybody may connect: who may do what is decided for each channel.
+    if (::chmod(socket_path_.c_str(), 0666) != 0) os::fail(errno, "cannot open " + socket_path_ + " to others");
+    acceptor_.listen();
+  } catch (const boost::system::system_error& e) {
+    os::fail(e.code().value(), "cannot listen at " + socket_path_);
+  }
+}
+
+void Server::run() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    spdlog::info("nimsyncd ends signal={} channels={}", signal, catalog_.size());
+    stop();
+  });
+  accept();
+  watch_idleness();
+  spdlog::info("nimsyncd is ready version={} socket={} state={} channels={}", kVersion, socket_path_, store_->path(),
+               catalog_.size());
+  loop_.run();
+}
+
+void Server::stop() {
+  stopping_ = true;
+  boost::system::error_code error;
+  acceptor_.close(error);
+  signals_.cancel(error);
+  retry_.cancel();
+  idle_.cancel();
+  for (const auto& [key, session] : std::map(sessions_)) {
+    if (const auto living = session.lock()) living->stop();
+  }
+}
+
+void Server::accept() {
+  acceptor_.async_accept([this](const boost::system::error_code& error, Protocol::socket socket) {
+    if (stopping_) return;
+    if (!error) {
+      welcome(std::move(socket));
+      return accept();
+    }
+    // Out of descriptors, most likely: the client stays in the queue until some are free again.
+    spdlog::warn("cannot accept a connection: {}", error.message());
+    retry_.expires_after(kAcceptAgain);
+    retry_.async_wait([this](const boost::system::error_code& cancelled) {
+      if (!cancelled) accept();
+    });
+  });
+}
+
+void Server::welcome(Protocol::socket socket) {
+  Caller caller;
+  try {
+    os::Credentials peer = os::credentials(socket.native_handle());
+    caller = {.pid = peer.pid,
+              .uid = peer.uid,
+              .gid = peer.gid,
+              .groups = {peer.groups.begin(), peer.groups.end()},
+              .administers = peer.uid == 0 || peer.uid == ::geteuid()};
+  } catch (const Error& e) {
+    spdlog::warn("{}", e.what());
+    return;
+  }
+  const std::uint32_t uid = caller.uid;
+  const std::uint64_t connections = ++connections_[uid];
+  idle_.cancel();
+  auto session =
+      std::make_shared<Session>(*service_, std::move(socket), std::move(caller), [this, uid](Session* ended) {
+        sessions_.erase(ended);
+        if (--connections_[uid] == 0) connections_.erase(uid);
+        watch_idleness();
+      });
+  sessions_.emplace(session.get(), session);
+  if (connections > catalog_.limits().connections) {
+    session->refuse(Errc::over_limit, "uid " + std::to_string(uid) + " has " +
+                                          std::to_string(catalog_.limits().connections) +
+                                          " connections, the limit; close some");
+  } else {
+    session->start();
+  }
+}
+
+void Server::watch_idleness() {
+  if (!idle_exit_ || stopping_ || !connections_.empty() || catalog_.size() != 0) return;
+  idle_.expires_after(*idle_exit_);
+  idle_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (cancelled || !connections_.empty() || catalog_.size() != 0) return;
+    spdlog::info("nimsyncd ends idle_s={}", idle_exit_->count());
+    stop();
+  });
+}
+
+protocol::InfoReply Server::info() const {
+  std::uint64_t connections = 0;
+  for (const auto& [uid, count] : connections_) connections += count;
+  const Limits& limits = catalog_.limits();
+  const auto uptime = std::chrono::steady_clock::now() - started_;
+  return {.version = std::string(kVersion),
+          .pid = ::getpid(),
+          .uid = ::geteuid(),
+          .uptime_s = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(uptime).count()),
+          .socket = socket_path_,
+          .state_dir = store_->path(),
+          .channels = catalog_.size(),
+          .bytes = catalog_.bytes(),
+          .connections = connections,
+          .max_channels = limits.channels,
+          .max_bytes = limits.bytes,
+          .max_channel_bytes = limits.channel_bytes,
+          .max_capacity = limits.capacity,
+          .max_message = limits.message};
+}
+
+}  // namespace nimsync::registry

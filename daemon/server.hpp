@@ -1,0 +1,73 @@
+// The server: the loop, the socket that clients connect to, the signals that end it.
+//
+// Threads: one; run() is all of it.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "daemon/catalog.hpp"
+#include "daemon/session.hpp"
+#include "daemon/store.hpp"
+#include "os/descriptor.hpp"
+
+namespace nimsync::registry {
+
+struct Config {
+  std::string socket;                                            // path; "" for the activated one, else the default
+  std::string state_dir;                                         // "" for $RUNTIME_DIRECTORY, else SOCKET.state
+  std::optional<std::chrono::seconds> idle_exit = std::nullopt;  // without channels and clients for so long
+  Limits limits = {};
+};
+
+/// Where the registry listens unless told otherwise: the system's place for root and for a service's user, the user's
+/// else.
+std::string default_socket();
+
+class Server {
+ public:
+  /// Takes the state folder and the socket, and adopts the channels that are there. Errors: Error.
+  explicit Server(const Config& config);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  ~Server();
+
+  /// Serves until SIGTERM or SIGINT, or until it was idle for long enough. Channels stay.
+  void run();
+
+ private:
+  using Protocol = boost::asio::local::stream_protocol;
+
+  void listen(const Config& config);
+  void accept();
+  void welcome(Protocol::socket socket);
+  void watch_idleness();
+  void stop();
+  [[nodiscard]] protocol::InfoReply info() const;
+
+  boost::asio::io_context loop_{1};
+  std::optional<std::chrono::seconds> idle_exit_;
+  std::string socket_path_;
+  bool socket_is_ours_ = false;  // and not systemd's
+  os::Descriptor socket_lock_;
+  Protocol::acceptor acceptor_{loop_};
+  boost::asio::signal_set signals_{loop_};
+  boost::asio::steady_timer retry_{loop_};
+  boost::asio::steady_timer idle_{loop_};
+  std::optional<Store> store_;
+  Catalog catalog_;
+  std::optional<Service> service_;
+  std::map<std::uint32_t, std::uint64_t> connections_;  // of each uid
+  std::map<Session*, std::weak_ptr<Session>> sessions_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  bool stopping_ = false;
+};
+
+}  // namespace nimsync::registry

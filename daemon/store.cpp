@@ -1,0 +1,439 @@
+#include "daemon/store.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "os/line.hpp"
+
+namespace nimsync::registry {
+
+namespace {
+
+using os::Descriptor;
+using protocol::Json;
+using protocol::Peer;
+using protocol::Role;
+
+constexpr const char* kDefinition = "definition";
+constexpr const char* kNew = ".new-";
+constexpr const char* kGone = ".gone-";
+constexpr int kNameTries = 16;
+constexpr std::size_t kMaxFile = std::size_t{64} << 10;
+
+const char* line_name(Role role) {
+  return role == Role::sender ? "data" : "room";
+}
+const char* grant_name(Role role) {
+  return protocol::name(role);
+}
+Role other(Role role) {
+  return role == Role::sender ? Role::receiver : Role::sender;
+}
+
+std::string hex(std::uint64_t number) {
+  std::array<char, 17> text{};
+  static_cast<void>(std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(number)));
+  return text.data();
+}
+
+/// FNV-1a: two state folders of one user get different names in /dev/shm.
+std::uint64_t hash(std::string_view text) {
+  std::uint64_t value = 0xcbf29ce484222325U;
+  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  return value;
+}
+
+Descriptor open_folder(int at, const std::string& name) {
+  return Descriptor(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+std::optional<std::string> read_file(const Descriptor& folder, const std::string& name) {
+  const Descriptor file(::openat(folder.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file) return std::nullopt;
+  std::string text(kMaxFile, '\0');
+  const ssize_t size = ::read(file.get(), text.data(), text.size());
+  if (size < 0) return std::nullopt;
+  text.resize(static_cast<std::size_t>(size));
+  return text;
+}
+
+std::vector<std::string> entries(const Descriptor& folder) {
+  Descriptor again = open_folder(folder.get(), ".");
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(again.get()), ::closedir);
+  if (!list) os::fail(errno, "cannot read the state folder");
+  static_cast<void>(again.release());
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(list.get())) {
+    const std::string name = static_cast<const char*>(entry->d_name);
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string who(const Peer& peer) {
+  return "pid " + std::to_string(peer.pid) + " (" + peer.command + "), uid " + std::to_string(peer.uid);
+}
+
+bool is_intact(const Descriptor& segment, const SegmentId& id, std::uint64_t bytes) {
+  return segment &&
+         os::facts(segment) == os::SegmentFacts{.inode = id.inode, .bytes = bytes, .owner = ::geteuid(), .mode = 0600};
+}
+
+/// Numbers from shared memory are anything; Varlink's end at 2^63.
+std::uint64_t clamp(std::uint64_t number) {
+  return std::min(number, static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
+}
+
+template <class T>
+bool read_at(const Descriptor& segment, std::uint64_t offset, T& value) {
+  return ::pread(segment.get(), &value, sizeof value, static_cast<off_t>(offset)) == static_cast<ssize_t>(sizeof value);
+}
+
+/// The tail as a successor would find it.
+std::uint64_t tail_of(const Descriptor& forward, const Geometry& geometry, std::uint64_t ring, std::uint64_t mark) {
+  const std::uint64_t from = mark & layout::kPositionMask;
+  const auto word_at = [&](std::uint64_t offset) {
+    std::uint64_t word = 0;
+    return read_at(forward, ring + offset, word) ? word : 0;
+  };
+  return layout::find_tail(geometry, from, word_at).value_or(from);
+}
+
+}  // namespace
+
+Store::Store(const std::string& state_dir, Random random) : random_(std::move(random)) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path wanted = fs::absolute(state_dir, error);
+  if (wanted.has_parent_path()) fs::create_directories(wanted.parent_path(), error);
+  if (::mkdir(wanted.c_str(), 0700) != 0 && errno != EEXIST) {
+    os::fail(errno, "cannot make the state folder " + wanted.string());
+  }
+  path_ = fs::canonical(wanted, error).string();
+  state_ = open_folder(AT_FDCWD, error ? wanted.string() : path_);
+  if (!state_) os::fail(errno, "cannot open the state folder " + wanted.string());
+  struct stat st {};
+  if (::fstat(state_.get(), &st) != 0) os::fail(errno, "cannot look at the state folder " + path_);
+  if (st.st_uid != ::geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    throw Error(Errc::denied, "the state folder " + path_ + " must belong to uid " + std::to_string(::geteuid()) +
+                                  " and be writable by nobody else");
+  }
+
+  lock_.reset(::openat(state_.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!lock_) os::fail(errno, "cannot open " + path_ + "/lock");
+  if (os::take_lease(lock_) != os::Lease::free) {
+    throw Error(Errc::in_use, "another nimsyncd has the state folder " + path_ + "; stop it, or give --state-dir");
+  }
+
+  if (::mkdirat(state_.get(), "channels", 0700) != 0 && errno != EEXIST) {
+    os::fail(errno, "cannot make " + path_ + "/channels");
+  }
+  channels_ = open_folder(state_.get(), "channels");
+  if (!channels_) os::fail(errno, "cannot open " + path_ + "/channels");
+  prefix_ = "nimsync." + hex(hash(path_)) + "." + std::to_string(::geteuid()) + ".";
+}
+
+std::string Store::segment_name(std::uint64_t id, char side) const {
+  return "/" + prefix_ + hex(id) + "." + side;
+}
+
+Descriptor Store::folder(const std::string& name) const {
+  Descriptor fd = open_folder(channels_.get(), name);
+  if (!fd) os::fail(errno, "cannot open the folder of channel '" + name + "'");
+  return fd;
+}
+
+void Store::write_file(const Descriptor& folder, const std::string& name, const std::string& text) const {
+  const std::string temporary = "." + name;
+  const Descriptor file(
+      ::openat(folder.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file) os::fail(errno, "cannot write into the state folder " + path_);
+  const ssize_t written = ::write(file.get(), text.data(), text.size());
+  if (written != static_cast<ssize_t>(text.size())) {
+    const int error = written < 0 ? errno : ENOSPC;
+    ::unlinkat(folder.get(), temporary.c_str(), 0);
+    os::fail(error, "cannot write into the state folder " + path_);
+  }
+  if (::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str()) != 0) {
+    os::fail(errno, "cannot write into the state folder " + path_);
+  }
+}
+
+Store::Creation::Creation(Store& store, Definition definition) : store_(&store), definition_(std::move(definition)) {
+  const std::uint64_t page = os::page_bytes();
+  for (int tries = 1;; ++tries) {
+    const std::uint64_t id = store.random_();
+    try {
+      forward_.emplace(store.segment_name(id, 'f'), layout::forward_bytes(definition_.shape.geometry, page));
+      back_.emplace(store.segment_name(id, 'r'), layout::return_bytes(page));
+      break;
+    } catch (const Error& e) {
+      // Anybody may take any name in /dev/shm. With 64 random bits in ours, nobody can have taken them all.
+      forward_.reset();
+      if (e.errc() != Errc::exists || tries == kNameTries) throw;
+    }
+  }
+  definition_.generation = store.random_() & static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  definition_.forward = {.name = forward_->name(), .inode = forward_->inode()};
+  definition_.back = {.name = back_->name(), .inode = back_->inode()};
+}
+
+Definition Store::Creation::finish() {
+  const layout::Header identity =
+      layout::identity(definition_.shape.geometry, definition_.generation, os::page_bytes());
+  forward_->write(identity);
+  back_->write(identity);
+
+  const std::string temporary = kNew + hex(definition_.generation);
+  if (::mkdirat(store_->channels_.get(), temporary.c_str(), 0700) != 0) {
+    os::fail(errno, "cannot make a folder for channel '" + definition_.name + "'");
+  }
+  try {
+    const Descriptor folder = store_->folder(temporary);
+    os::make_line(folder, line_name(Role::sender));
+    os::make_line(folder, line_name(Role::receiver));
+    store_->write_file(folder, kDefinition, to_text(definition_));
+    if (::renameat2(store_->channels_.get(), temporary.c_str(), store_->channels_.get(), definition_.name.c_str(),
+                    RENAME_NOREPLACE) != 0) {
+      os::fail(errno, "cannot publish the folder of channel '" + definition_.name + "'");
+    }
+  } catch (...) {
+    store_->sweep(temporary, nullptr);
+    throw;
+  }
+  forward_->keep();
+  back_->keep();
+  return definition_;
+}
+
+/// Removes a folder that is no channel's any more, and the segments that its definition names, if they are ours.
+void Store::sweep(const std::string& name, const Definition* definition) const {
+  if (const Descriptor folder = open_folder(channels_.get(), name)) {
+    for (const std::string& entry : entries(folder)) ::unlinkat(folder.get(), entry.c_str(), 0);
+  }
+  ::unlinkat(channels_.get(), name.c_str(), AT_REMOVEDIR);
+  if (definition == nullptr) return;
+  for (const SegmentId* id : {&definition->forward, &definition->back}) {
+    const Descriptor segment = os::open_segment(id->name, os::Access::read_only);
+    if (segment && os::facts(segment).inode == id->inode) os::unlink_segment(id->name);
+  }
+}
+
+void Store::remove(const Definition& definition) {
+  const std::string gone = kGone + hex(random_());
+  if (::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0 && errno != ENOENT) {
+    os::fail(errno, "cannot remove the folder of channel '" + definition.name + "'");
+  }
+  std::vector<Descriptor> lines;
+  if (const Descriptor folder = open_folder(channels_.get(), gone)) {
+    for (const Role role : {Role::sender, Role::receiver}) {
+      try {
+        lines.push_back(os::open_as_holder(folder, line_name(role)));
+      } catch (const Error&) {
+        continue;  // a line that is gone has nobody to ring
+      }
+      ::unlinkat(folder.get(), line_name(role), 0);
+    }
+  }
+  // Rung once the names are gone: who wakes finds its line unlinked.
+  for (const Descriptor& line : lines) os::ring(line);
+  sweep(gone, &definition);
+}
+
+std::optional<Peer> Store::holder_in(const Descriptor& folder, Role role) const {
+  if (os::lease(os::open_as_watcher(folder, line_name(role))) != os::Lease::held) return std::nullopt;
+  Peer peer;
+  const auto text = read_file(folder, grant_name(role));
+  if (!text) return peer;
+  const Json json = Json::parse(*text, nullptr, false);
+  try {
+    if (json.is_object()) peer = json.get<Peer>();
+  } catch (const protocol::InvalidParameter&) {
+    peer = {};  // held, by somebody unknown
+  }
+  return peer;
+}
+
+std::optional<Peer> Store::holder(const Definition& definition, Role role) const {
+  return holder_in(folder(definition.name), role);
+}
+
+/// A watcher that took a read lock on a line to keep holders out loses it: the line is made anew. Whoever watched the
+/// old one sees it removed and opens the channel again by name.
+void Store::replace_line(const Descriptor& folder, const std::string& name) {
+  const Descriptor old = os::open_as_holder(folder, name);
+  const std::string temporary = "." + name;
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
+  os::make_line(folder, temporary);
+  if (::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str()) != 0) {
+    os::fail(errno, "cannot replace the line " + name);
+  }
+  os::ring(old);
+}
+
+std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, const Peer& peer) {
+  const std::uint64_t page = os::page_bytes();
+  const auto access = [&](Role writer) {
+    return writer == role || !definition.protect ? os::Access::read_write : os::Access::read_only;
+  };
+  Descriptor forward = os::open_segment(definition.forward.name, access(Role::sender));
+  Descriptor back = os::open_segment(definition.back.name, access(Role::receiver));
+  if (!is_intact(forward, definition.forward, layout::forward_bytes(definition.shape.geometry, page)) ||
+      !is_intact(back, definition.back, layout::return_bytes(page))) {
+    throw Error(Errc::corrupted, "channel '" + definition.name +
+                                     "' has shared memory of another owner, mode, size or inode than it was made with; "
+                                     "remove the channel and create it again");
+  }
+
+  const Descriptor at = folder(definition.name);
+  Descriptor own = os::open_as_holder(at, line_name(role));
+  os::Lease lease = os::take_lease(own);
+  if (lease == os::Lease::intruded) {
+    replace_line(at, line_name(role));
+    own = os::open_as_holder(at, line_name(role));
+    lease = os::take_lease(own);
+  }
+  if (lease != os::Lease::free) {
+    const auto held_by = holder_in(at, role);
+    throw Error(Errc::in_use, "channel '" + definition.name + "' has a " + protocol::name(role) + " already: " +
+                                  (held_by ? who(*held_by) : std::string("unknown")) + "; a channel has one at a time");
+  }
+  Descriptor watched = os::open_as_watcher(at, line_name(other(role)));
+  write_file(at, grant_name(role), Json(peer).dump());
+  return {std::move(forward), std::move(back), std::move(own), std::move(watched)};
+}
+
+protocol::Channel Store::describe(const Definition& definition) const {
+  const std::uint64_t page = os::page_bytes();
+  const Geometry& geometry = definition.shape.geometry;
+  protocol::Channel channel{.name = definition.name,
+                            .shape = definition.shape,
+                            .owner = definition.owner,
+                            .group = definition.group,
+                            .mode = definition.mode,
+                            .protect = definition.protect,
+                            .generation = definition.generation,
+                            .created = definition.created,
+                            .memory = memory_of(geometry, page),
+                            .state = "damaged",
+                            .sender = std::nullopt,
+                            .receiver = std::nullopt,
+                            .counts = {}};
+  try {
+    const Descriptor at = folder(definition.name);
+    channel.sender = holder_in(at, Role::sender);
+    channel.receiver = holder_in(at, Role::receiver);
+    const Descriptor forward = os::open_segment(definition.forward.name, os::Access::read_only);
+    const Descriptor back = os::open_segment(definition.back.name, os::Access::read_only);
+    layout::Header sends{};
+    layout::Header receives{};
+    if (!is_intact(forward, definition.forward, layout::forward_bytes(geometry, page)) ||
+        !is_intact(back, definition.back, layout::return_bytes(page)) || !read_at(back, 0, receives) ||
+        !read_at(forward, 0, sends)) {
+      return channel;
+    }
+    const std::uint64_t tail = tail_of(forward, geometry, layout::ring_offset(geometry.layout, page), sends.position);
+    const std::uint64_t used = tail - receives.position;
+    channel.counts = {.sent = clamp(tail),
+                      .received = clamp(receives.position),
+                      .used = used <= geometry.capacity ? used : 0,
+                      .full_stalls = clamp(sends.stalls),
+                      .empty_stalls = clamp(receives.stalls),
+                      .sender_sleeps = clamp(sends.sleeps),
+                      .receiver_sleeps = clamp(receives.sleeps),
+                      .sender_rings = clamp(sends.rings),
+                      .receiver_rings = clamp(receives.rings),
+                      .senders = clamp(sends.attached),
+                      .receivers = clamp(receives.attached),
+                      .streams_closed = clamp(sends.streams),
+                      .streams_received = clamp(receives.streams)};
+    const bool ended = sends.streams != receives.streams;
+    channel.state = channel.sender && channel.receiver   ? "open"
+                    : ended                              ? "closed"
+                    : channel.sender || channel.receiver ? "waiting"
+                                                         : "idle";
+  } catch (const Error&) {
+    channel.state = "damaged";
+  }
+  return channel;
+}
+
+Store::Adopted Store::adopt(const Limits& limits) {
+  Adopted adopted;
+  std::set<std::string> in_use;
+  for (const std::string& name : entries(channels_)) {
+    const Descriptor at = open_folder(channels_.get(), name);
+    const auto text = at ? read_file(at, kDefinition) : std::nullopt;
+    std::optional<Definition> definition;
+    std::string reason = "it has no definition";
+    if (text) {
+      try {
+        definition = from_text(*text, limits, os::page_bytes());
+        for (const SegmentId* id : {&definition->forward, &definition->back}) {
+          if (!id->name.starts_with("/" + prefix_)) throw Error(Errc::corrupted, "its segments are another registry's");
+        }
+      } catch (const Error& e) {
+        definition.reset();
+        reason = e.what();
+      }
+    }
+    if (name.starts_with('.')) {
+      sweep(name, definition ? &*definition : nullptr);
+      adopted.remarks.push_back("swept the remains of a channel in " + name);
+      continue;
+    }
+    if (!definition || definition->name != name) {
+      adopted.remarks.push_back("left the folder '" + name +
+                                "' alone: " + (definition ? "it names another channel" : reason));
+      // What it names stays: nobody knows whose it is.
+      if (definition) in_use.insert({definition->forward.name, definition->back.name});
+      continue;
+    }
+    const Descriptor forward = os::open_segment(definition->forward.name, os::Access::read_only);
+    const Descriptor back = os::open_segment(definition->back.name, os::Access::read_only);
+    if (!forward && !back) {
+      sweep(name, nullptr);
+      adopted.remarks.push_back("dropped channel '" + name + "': its shared memory is gone");
+      continue;
+    }
+    const std::uint64_t page = os::page_bytes();
+    if (!is_intact(forward, definition->forward, layout::forward_bytes(definition->shape.geometry, page)) ||
+        !is_intact(back, definition->back, layout::return_bytes(page))) {
+      adopted.remarks.push_back(
+          "channel '" + name +
+          "' is damaged: its shared memory has another owner, mode, size or inode than it was made "
+          "with; remove it");
+    }
+    in_use.insert(definition->forward.name);
+    in_use.insert(definition->back.name);
+    adopted.channels.push_back(std::move(*definition));
+  }
+  for (const std::string& name : os::segments_named(prefix_)) {
+    if (in_use.contains(name)) continue;
+    const Descriptor segment = os::open_segment(name, os::Access::read_only);
+    if (segment && os::facts(segment).owner == ::geteuid()) {
+      os::unlink_segment(name);
+      adopted.remarks.push_back("swept the segment " + name + ", which no channel has");
+    } else {
+      adopted.remarks.push_back("left the foreign segment " + name + " alone");
+    }
+  }
+  return adopted;
+}
+
+}  // namespace nimsync::registry

@@ -1,0 +1,99 @@
+// The store: channels as they lie on the machine. A folder for each, two segments, two lines.
+//
+//     STATE/lock                     held by the one registry of this folder
+//     STATE/channels/NAME/           definition     what the channel is (JSON)
+//                                    data, room     the sender's line, the receiver's line
+//                                    sender, receiver   to whom the side was granted last (JSON)
+//     STATE/channels/.new-ID, .gone-ID     half made, half removed: swept at start
+//     /dev/shm/nimsync.INSTANCE.UID.ID.f, .r     the segments; INSTANCE is made of STATE's path and the uid
+//
+// Order: segments, folder (under a temporary name, then renamed), answer. Removal goes the other way round. Killed at
+// any point, the next start finds the channel whole or sweeps it.
+//
+// Segments are never mapped here, since a client may truncate its own: they are read by pread.
+//
+// Threads: one. Errors: Error.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/catalog.hpp"
+#include "os/descriptor.hpp"
+#include "os/segment.hpp"
+#include "protocol/messages.hpp"
+
+namespace nimsync::registry {
+
+/// 64 random bits.
+using Random = std::function<std::uint64_t()>;
+
+class Store {
+ public:
+  /// Opens the folder, made with mode 0700 when it is absent, and takes its lock. Errors: denied (it is another uid's,
+  /// or open to others), in_use (another registry has it).
+  Store(const std::string& state_dir, Random random);
+
+  /// A channel that is being made. Destroyed before finish(), it leaves nothing behind.
+  class Creation {
+   public:
+    Creation(Store& store, Definition definition);
+    /// Allocates a slice of memory; true when there is no more to allocate.
+    bool step() { return forward_->allocate() && back_->allocate(); }
+    /// Publishes the channel; once, after step() said true.
+    Definition finish();
+
+    [[nodiscard]] const Definition& definition() const { return definition_; }
+
+   private:
+    Store* store_;
+    Definition definition_;
+    std::optional<os::NewSegment> forward_;
+    std::optional<os::NewSegment> back_;
+  };
+
+  /// Takes a channel away: its name first, then its lines (and rings both), then its memory.
+  void remove(const Definition& definition);
+
+  /// The descriptors that make a side: forward segment, return segment, own line with its lease, the peer's line.
+  /// Errors: in_use, naming the holder; corrupted, when the segments aren't what was made.
+  std::array<os::Descriptor, 4> grant(const Definition& definition, protocol::Role role, const protocol::Peer& peer);
+
+  /// The living holder of a side.
+  [[nodiscard]] std::optional<protocol::Peer> holder(const Definition& definition, protocol::Role role) const;
+  /// Everything that can be said of a channel now. Never throws for what clients did to its memory: the state is
+  /// "damaged".
+  [[nodiscard]] protocol::Channel describe(const Definition& definition) const;
+
+  struct Adopted {
+    std::vector<Definition> channels;
+    std::vector<std::string> remarks;  // what was swept, and what is foreign or damaged and was left alone
+  };
+  /// Finds what an earlier registry left. Call once, before anything else.
+  Adopted adopt(const Limits& limits);
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  friend class Creation;
+
+  [[nodiscard]] std::string segment_name(std::uint64_t id, char side) const;
+  [[nodiscard]] os::Descriptor folder(const std::string& name) const;
+  [[nodiscard]] std::optional<protocol::Peer> holder_in(const os::Descriptor& folder, protocol::Role role) const;
+  void write_file(const os::Descriptor& folder, const std::string& name, const std::string& text) const;
+  void sweep(const std::string& name, const Definition* definition) const;
+  void replace_line(const os::Descriptor& folder, const std::string& name);
+
+  std::string path_;
+  std::string prefix_;  // of our segments' names
+  Random random_;
+  os::Descriptor state_;
+  os::Descriptor channels_;
+  os::Descriptor lock_;
+};
+
+}  // namespace nimsync::registry

@@ -1,0 +1,143 @@
+// The half of an endpoint that isn't its ring: what attaches it to a channel, waits, and learns of the peer.
+//
+// Users hold Sender<T> and Receiver<T> (channel.hpp), which derive from Endpoint. All that a data operation touches
+// lies in those; all else lies behind one pointer, in an Attachment on the heap that the library's compiled half owns.
+// No function of that half is ever given the address of an endpoint: see ring.hpp for what that would cost.
+//
+// Threads: one at a time for each endpoint, interrupt() aside. Processes: in a fork's child an endpoint is inert; it
+// may be destroyed there, and must not be used otherwise (its memory isn't mapped there).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "nimsync/layout.hpp"
+#include "nimsync/options.hpp"
+#include "nimsync/ring.hpp"
+#include "nimsync/status.hpp"
+#include "nimsync/wait.hpp"
+
+namespace nimsync {
+inline namespace v1 {
+
+enum class Role : std::uint8_t { sender, receiver };
+
+namespace internal {
+
+class Attachment;
+
+/// What a ring's half is built from, after attaching.
+struct Attached {
+  Attachment* attachment = nullptr;  // owned by the endpoint, given to detach()
+  RingMemory memory;
+  Resume resume;
+};
+
+/// What a user's type asks of a channel: what an endpoint template knows at compile time.
+struct Wanted {
+  bool frames = false;          // creates frames; opens anything
+  std::uint64_t size = 0;       // of a record
+  std::uint64_t alignment = 0;  // of a record
+  std::string_view type = {};
+};
+
+/// Why a wait ended, or that the ring is to be looked at again.
+enum class Woken : std::uint8_t { look, timeout, interrupted, peer_lost, removed };
+
+/// Gives the lease back and frees everything. Null is nothing.
+void detach(Attachment* attachment) noexcept;
+/// Gives the lease back alone, so that a successor may attach; the memory stays mapped.
+void give_lease_back(Attachment* attachment) noexcept;
+/// Before the first wait() of a blocking call.
+void begin_wait(Attachment* attachment, Timeout timeout) noexcept;
+/// How often to look at the ring before the next wait().
+unsigned spins(const Attachment* attachment) noexcept;
+/// Waits a little by the endpoint's Wait. After `peer_lost` the ring is to be looked at once more; only when it has
+/// nothing is the loss told, and count_loss() called.
+Woken wait(Attachment* attachment) noexcept;
+void count_loss(Attachment* attachment) noexcept;
+/// One system call: `ok`, `removed`, or `peer_lost` (to be counted when told).
+Status look(Attachment* attachment) noexcept;
+void interrupt(Attachment* attachment) noexcept;
+const std::string& channel_name(const Attachment* attachment) noexcept;
+
+/// A channel of this process alone; throws Error.
+std::pair<Attached, Attached> make_local(const Wanted& wanted, const Options& options);
+
+}  // namespace internal
+
+class Endpoint {
+ public:
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  /// Makes the blocking call that is under way, or else the next one, return `interrupted`. From any thread, or from a
+  /// signal handler; the endpoint must not be moved or destroyed meanwhile.
+  void interrupt() const noexcept {
+    if (attachment_ != nullptr) internal::interrupt(attachment_);
+  }
+
+  /// The channel's name; empty for a channel without a registry and for an endpoint that was moved from.
+  [[nodiscard]] const std::string& name() const noexcept { return internal::channel_name(attachment_); }
+
+  /// Whether it is attached: false after a move from it.
+  [[nodiscard]] bool is_attached() const noexcept { return attachment_ != nullptr; }
+
+ protected:
+  explicit Endpoint(internal::Attachment* attachment) noexcept : attachment_(attachment) {}
+  Endpoint(Endpoint&& from) noexcept : attachment_(std::exchange(from.attachment_, nullptr)) {}
+  Endpoint& operator=(Endpoint&& from) noexcept {
+    if (this != &from) {
+      internal::detach(attachment_);
+      attachment_ = std::exchange(from.attachment_, nullptr);
+    }
+    return *this;
+  }
+  ~Endpoint() { internal::detach(attachment_); }
+
+  /// Repeats `attempt`, a call that returns would_block while nothing can be done, until it can be or the wait ends.
+  template <class Attempt>
+  [[gnu::always_inline]] static Status block(internal::Attachment* attachment, Timeout timeout,
+                                             Attempt attempt) noexcept {
+    Status status = attempt();
+    if (status != Status::would_block) [[likely]]
+      return status;
+    if (attachment == nullptr) return Status::closed;
+    internal::begin_wait(attachment, timeout);
+    for (;;) {
+      for (unsigned spin = internal::spins(attachment); spin != 0; --spin) {
+        status = attempt();
+        if (status != Status::would_block) return status;
+        Native::pause();
+      }
+      const internal::Woken woken = internal::wait(attachment);
+      if (woken == internal::Woken::look) continue;
+      status = attempt();  // what came before the news is taken before the news
+      if (status != Status::would_block) return status;
+      switch (woken) {
+        case internal::Woken::timeout:
+          return Status::timeout;
+        case internal::Woken::interrupted:
+          return Status::interrupted;
+        case internal::Woken::removed:
+          return Status::removed;
+        case internal::Woken::peer_lost:
+          internal::count_loss(attachment);
+          return Status::peer_lost;
+        case internal::Woken::look:
+          break;
+      }
+    }
+  }
+
+  [[nodiscard]] internal::Attachment* attachment() const noexcept { return attachment_; }
+
+ private:
+  internal::Attachment* attachment_;
+};
+
+}  // namespace v1
+}  // namespace nimsync

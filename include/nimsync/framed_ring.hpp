@@ -1,0 +1,180 @@
+// The framed ring: messages of any length up to a maximum, one behind the other.
+//
+// Threads and processes: one FramedSender and one FramedReceiver at a time over the same memory, each used by one
+// thread at a time. Wait-free.
+//
+// A frame is a word (its stream, and its length + 1), the payload and padding to 8. The store of the word commits the
+// frame. Before it the sender zeroes the word *behind* the frame, within its own free room: what a receiver finds where
+// no frame begins is zero, and never the payload of an earlier lap. The receiver writes nothing there.
+//
+// The ring is mapped twice in a row, so that a frame that wraps around is contiguous and needs no code of its own.
+// The position in the forward header is a hint, at most hint_every frames and half a ring (or one frame) behind the
+// tail; find_tail() finds the exact one.
+#pragma once
+
+#include "nimsync/ring.hpp"
+
+namespace nimsync {
+inline namespace v1 {
+
+template <class Policy = Native>
+class FramedSender : public SendingHalf<Policy> {
+ public:
+  /// Of no channel: says closed.
+  FramedSender() = default;
+  FramedSender(const RingMemory& memory, const Resume& resume) noexcept
+      : SendingHalf<Policy>(memory, resume),
+        ring_(memory.ring),
+        largest_(memory.geometry.size),
+        hint_(resume.position) {
+    this->store_position();  // the walk that found it needn't be repeated
+  }
+
+  /// Copies one message in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: above the channel's maximum.
+  [[gnu::always_inline]] Status try_send(std::span<const std::byte> message) noexcept {
+    const Status status = make_room(message.size());
+    if (status != Status::ok) return status;
+    Policy::template copy<0>(at(position_) + layout::kFrameWord, message.data(), message.size());
+    publish(message.size());
+    return Status::ok;
+  }
+
+  /// Room for a message of up to `bytes`, visible to the peer at commit(). data() is null when there is no room, or
+  /// when `bytes` is above the channel's maximum.
+  [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t bytes) noexcept {
+    if (make_room(bytes) != Status::ok) return {};
+    return {at(position_) + layout::kFrameWord, bytes};
+  }
+
+  /// Publishes the first `bytes` of the reservation as one message. More than was reserved is a bug, and is dropped
+  /// when there is no room for it.
+  [[gnu::always_inline]] void commit(std::size_t bytes) noexcept {
+    const bool fits = bytes <= largest_ && needed(bytes) <= limit_ - position_;
+    assert(fits);
+    if (fits) publish(bytes);
+  }
+
+  /// `ok` with room for a message of the maximum size, else why not.
+  [[nodiscard]] Status look() const noexcept {
+    const auto found = this->room();
+    if (found.status != Status::ok) return found.status;
+    return needed(largest_) <= found.limit - position_ ? Status::ok : Status::would_block;
+  }
+
+ private:
+  static std::uint64_t needed(std::uint64_t bytes) noexcept { return layout::frame_bytes(bytes) + layout::kFrameWord; }
+  [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept { return ring_ + (position & (capacity_ - 1)); }
+  [[nodiscard]] std::uint64_t* word_at(std::uint64_t position) const noexcept {
+    return reinterpret_cast<std::uint64_t*>(at(position));
+  }
+
+  [[gnu::always_inline]] Status make_room(std::size_t bytes) noexcept {
+    if (bytes > largest_) return this->open_ ? Status::too_big : Status::closed;
+    if (needed(bytes) <= limit_ - position_) [[likely]]
+      return Status::ok;
+    const Status status = this->look_for_room();
+    if (status != Status::ok) return status;
+    return needed(bytes) <= limit_ - position_ ? Status::ok : Status::would_block;
+  }
+
+  [[gnu::always_inline]] void publish(std::uint64_t length) noexcept {
+    const std::uint64_t next = position_ + layout::frame_bytes(length);
+    if (frames_ == layout::kHintEvery || next - hint_ > capacity_ / 2) {
+      // Before the commit: afterwards, a large frame could have lapped the hint that a successor starts from.
+      this->store_position();
+      hint_ = position_;
+      frames_ = 0;
+    }
+    ++frames_;
+    Policy::store_relaxed(word_at(next), 0);  // no frame behind this one; ordered by the commit
+    Policy::store_release(word_at(position_), layout::frame_word(length, this->stream_));  // SYNC: payload visible
+    position_ = next;
+  }
+
+  using SendingHalf<Policy>::capacity_;
+  using SendingHalf<Policy>::position_;
+  using SendingHalf<Policy>::limit_;
+  std::byte* ring_ = nullptr;
+  std::uint64_t largest_ = 0;
+  std::uint64_t hint_ = 0;    // what the header's position says
+  std::uint64_t frames_ = 0;  // committed since
+};
+
+template <class Policy = Native>
+class FramedReceiver : public ReceivingHalf<Policy> {
+ public:
+  /// Of no channel: assign before use.
+  FramedReceiver() = default;
+  FramedReceiver(const RingMemory& memory, const Resume& resume) noexcept
+      : ReceivingHalf<Policy>(memory, resume),
+        ring_(memory.ring),
+        largest_(memory.geometry.size),
+        next_(resume.position) {}
+
+  /// Shows the next message in place, valid until release(); the same one until then. One at a time, whatever
+  /// `count` is. `ok`, `would_block`, `closed` (until next_stream()), `corrupted`.
+  [[gnu::always_inline]] Status try_peek(std::size_t count, std::span<const std::byte>& message) noexcept {
+    message = {};
+    if (count == 0) return Status::ok;
+    if (next_ == position_) {
+      const Found found = find();
+      if (found.status != Status::ok) return found.status;
+      length_ = found.length;
+      next_ = position_ + layout::frame_bytes(length_);
+    }
+    message = {at(position_) + layout::kFrameWord, length_};
+    return Status::ok;
+  }
+
+  /// Frees the peeked message. Without a peek it is a bug, and does nothing.
+  [[gnu::always_inline]] void release(std::size_t count = 1) noexcept {
+    assert(count <= (next_ != position_ ? 1 : 0));
+    if (count != 0 && next_ != position_) this->free_to(next_);
+  }
+
+  /// Bytes of ring that wait, of this stream and later ones.
+  [[nodiscard]] std::uint64_t size() const noexcept {
+    const std::uint64_t from = this->hint();
+    const RingMemory memory{.ring = ring_, .geometry = {Layout::framed, largest_, capacity_}};
+    // Not found: the sender was faster than the search, and is further on.
+    return std::min(find_tail<Policy>(memory, from).value_or(from) - position_, capacity_);
+  }
+  /// `ok` when a message waits, else what try_peek would say.
+  [[nodiscard]] Status look() const noexcept { return next_ != position_ ? Status{Status::ok} : find().status; }
+
+ private:
+  struct Found {
+    std::uint64_t length;
+    Status status;
+  };
+
+  [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept { return ring_ + (position & (capacity_ - 1)); }
+
+  /// What the word at the receiver's position says; it is read once.
+  [[nodiscard, gnu::always_inline]] Found find() const noexcept {
+    const auto* at_head = reinterpret_cast<const std::uint64_t*>(at(position_));
+    const std::uint64_t word = Policy::load_acquire(at_head);  // SYNC: payload visible
+    if (word == 0) return {0, at_end<Policy>(forward_, position_, stream_)};
+    const std::uint64_t length = layout::frame_length(word);
+    if (length > largest_) return {0, Status::corrupted};
+    if (layout::is_of_stream(word, stream_)) [[likely]]
+      return {length, Status::ok};
+    // A frame of another stream lies exactly at the end of this one.
+    const Status status = at_end<Policy>(forward_, position_, stream_);
+    return {0, status == Status::closed ? status : Status{Status::corrupted}};
+  }
+
+  using ReceivingHalf<Policy>::forward_;
+  using ReceivingHalf<Policy>::capacity_;
+  using ReceivingHalf<Policy>::position_;
+  using ReceivingHalf<Policy>::stream_;
+  std::byte* ring_ = nullptr;
+  std::uint64_t largest_ = 0;
+  std::uint64_t next_ = 0;    // the position behind the peeked frame; position_ when none is
+  std::uint64_t length_ = 0;  // of the peeked frame
+};
+
+static_assert(SendingRing<FramedSender<>> && ReceivingRing<FramedReceiver<>>);
+
+}  // namespace v1
+}  // namespace nimsync

@@ -1,0 +1,65 @@
+// What a ring needs from the world: single words and copies of shared memory, named by their memory order.
+//
+// The rings are templates over a policy and name neither std::atomic nor memcpy themselves. One header so serves the
+// product (Native), and, with other policies, a model checker, a reader that is lied to, and crash hooks. A policy
+// has the static members of Native; the functions take addresses inside the two segments.
+//
+// Loads take const addresses because the peer's segment may be mapped read-only.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace nimsync {
+inline namespace v1 {
+
+struct Native {
+  using Word = std::uint64_t;
+
+  static Word load_acquire(const Word* from) noexcept { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
+  static Word load_relaxed(const Word* from) noexcept { return __atomic_load_n(from, __ATOMIC_RELAXED); }
+  static void store_release(Word* to, Word value) noexcept { __atomic_store_n(to, value, __ATOMIC_RELEASE); }
+  static void store_relaxed(Word* to, Word value) noexcept { __atomic_store_n(to, value, __ATOMIC_RELAXED); }
+
+  /// Copies into or out of a payload. `Size` is the number of bytes where the compiler knows it, and 0 where not.
+  ///
+  /// Small payloads go word by word: the compiler would join two words that were just stored apart into one vector
+  /// load, which the store buffer can't forward (recorded at 2-4 times slower for structs of 16 to 64 bytes). The empty
+  /// asm keeps the words apart.
+  template <std::size_t Size>
+  static void copy(std::byte* to, const std::byte* from, [[maybe_unused]] std::size_t bytes) noexcept {
+    if constexpr (Size == 0) {
+      std::memcpy(to, from, bytes);
+    } else if constexpr (Size > kWordwise) {
+      std::memcpy(to, from, Size);
+    } else {
+      constexpr std::size_t words = Size / sizeof(Word);
+      for (std::size_t i = 0; i < words; ++i) {
+        Word word = 0;
+        std::memcpy(&word, from + i * sizeof word, sizeof word);
+        asm("" : "+r"(word));
+        std::memcpy(to + i * sizeof word, &word, sizeof word);
+      }
+      if constexpr (Size % sizeof(Word) != 0) {
+        std::memcpy(to + words * sizeof(Word), from + words * sizeof(Word), Size % sizeof(Word));
+      }
+    }
+  }
+
+  /// A hint to the processor that this is a spin loop.
+  static void pause() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+ private:
+  static constexpr std::size_t kWordwise = 128;
+};
+
+}  // namespace v1
+}  // namespace nimsync

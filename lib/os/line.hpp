@@ -1,0 +1,59 @@
+// Lines: a FIFO that one side of a channel holds and the other watches. Lease, death notice and doorbell in one.
+//
+// The holder has the FIFO open for reading and writing, and on that open file description a write lock (F_OFD_SETLK):
+// the lease. The kernel ends it when the last descriptor of the description is closed, however its holder died, and
+// anybody who has the FIFO open can ask. The watcher has it open for reading alone; as the holder is the only writer,
+// its death is a hang-up (POLLHUP) there. A byte in the FIFO says "look": the registry writes one when it removes the
+// channel.
+//
+// A line is never mapped (a mapping would keep the lock), and the lock is never released by hand in a fork's child.
+//
+// Threads: the functions are reentrant. Errors: Error.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "os/descriptor.hpp"
+
+namespace nimsync::os {
+
+/// Makes the FIFO in the folder `at`; mode 0600.
+void make_line(const Descriptor& at, const std::string& name);
+
+/// A fresh description for a holder: read-write, never blocking, one page of buffer, so that thousands don't reach the
+/// user's limit of pipe memory.
+Descriptor open_as_holder(const Descriptor& at, const std::string& name);
+/// A fresh description for the watcher: read-only, never blocking.
+Descriptor open_as_watcher(const Descriptor& at, const std::string& name);
+
+/// A line of this process alone: the holder's end, with its lease, and the watcher's.
+std::pair<Descriptor, Descriptor> make_private_line();
+
+enum class Lease {
+  free,
+  held,
+  intruded,  // a read lock: only a watcher can have taken it, to keep holders out
+};
+
+/// Tries to take the lease on a holder's description. `free` means that it is taken now.
+Lease take_lease(const Descriptor& holder);
+/// Asks; on either end's description.
+Lease lease(const Descriptor& line);
+/// Ends the lease; the description stays open.
+void end_lease(const Descriptor& holder) noexcept;
+
+/// Writes one byte. Never blocks; a full line is as good as rung.
+void ring(const Descriptor& holder) noexcept;
+
+struct News {
+  bool rung = false;     // a byte was there; it is drained
+  bool hung_up = false;  // there was a holder and there is none
+};
+/// One system call when there is no news.
+News look(const Descriptor& watcher) noexcept;
+
+/// Whether the FIFO still has a name: false once its channel was removed. Always true of a private line.
+bool is_linked(const Descriptor& line) noexcept;
+
+}  // namespace nimsync::os
