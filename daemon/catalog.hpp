@@ -43,7 +43,7 @@ struct Caller {
 
 /// Where a channel's memory is, as made; adopted again only if it is still that.
 struct SegmentId {
-  std::string name;
+  std::string name = {};
   std::uint64_t inode = 0;
 
   bool operator==(const SegmentId&) const = default;
@@ -51,16 +51,16 @@ struct SegmentId {
 
 /// A channel as it is kept, in memory and in its folder.
 struct Definition {
-  std::string name;
-  protocol::Shape shape;
+  std::string name = {};
+  protocol::Shape shape = {};
   std::uint32_t owner = 0;
   std::uint32_t group = 0;
   unsigned mode = 0600;
   bool protect = false;
   std::uint64_t generation = 0;
   std::int64_t created = 0;  // seconds since 1970
-  SegmentId forward;
-  SegmentId back;
+  SegmentId forward = {};
+  SegmentId back = {};
 
   bool operator==(const Definition&) const = default;
 };

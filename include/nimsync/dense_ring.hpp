@@ -56,7 +56,8 @@ class DenseSender : public SendingHalf<Policy> {
 
   /// Copies one record in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: not a record's size.
   Status try_send(std::span<const std::byte> record) noexcept {
-    return record.size() == slots_.record_size() ? try_send(record.data()) : Status{Status::too_big};
+    if (record.size() == slots_.record_size()) return try_send(record.data());
+    return this->open_ ? Status::too_big : Status::closed;
   }
   [[gnu::always_inline]] Status try_send(const std::byte* record) noexcept {
     if (position_ == limit_) [[unlikely]] {

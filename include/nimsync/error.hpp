@@ -87,7 +87,8 @@ class Error : public std::system_error {
   [[nodiscard]] const char* what() const noexcept override { return what_->c_str(); }
 
  private:
-  std::shared_ptr<const std::string> what_;  // shared, so that copying an Error can't throw
+  // Shared, so that copying an Error can't throw; const, so that moving one copies.
+  const std::shared_ptr<const std::string> what_;
 };
 
 }  // namespace v1

@@ -16,7 +16,8 @@
 // Positions count messages (records) or bytes (frames) since the channel was made. They are 64 bits wide, count
 // up for ever and are masked on use. A position that is published to the peer as a *mark* carries the number of
 // its stream, modulo 256, in its top byte: a receiver whose own stream has another number has reached the end of a
-// stream, and learns so from the word that it reads anyway. 56 bits last five years at 400 million a second.
+// stream, and learns so from the word that it reads anyway. "For ever" is therefore 2^56: five years at 400 million a
+// second.
 //
 // The ring, by layout:
 //   stamped  slot: payload, padding to 8, stamp; each slot a multiple of 64 bytes, so that a payload of up to

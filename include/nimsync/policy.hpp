@@ -7,7 +7,6 @@
 // Loads take const addresses because the peer's segment may be mapped read-only.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -31,7 +30,7 @@ struct Native {
   template <std::size_t Size>
   static void copy(std::byte* to, const std::byte* from, [[maybe_unused]] std::size_t bytes) noexcept {
     if constexpr (Size == 0) {
-      std::memcpy(to, from, bytes);
+      if (bytes != 0) std::memcpy(to, from, bytes);  // an empty message may have no address
     } else if constexpr (Size > kWordwise) {
       std::memcpy(to, from, Size);
     } else {

@@ -68,7 +68,7 @@ struct Shape {
   bool frames = false;
   std::uint64_t size = 0;       // of a record, in bytes
   std::uint64_t alignment = 0;  // of a record; 0: unsaid, agrees with any
-  std::string type;             // empty: unchecked
+  std::string type = {};        // empty: unchecked
 };
 
 struct RegistryInfo {

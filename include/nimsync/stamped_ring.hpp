@@ -57,11 +57,14 @@ class StampedSender : public SendingHalf<Policy> {
   StampedSender(const RingMemory& memory, const Resume& resume) noexcept
       : SendingHalf<Policy>(memory, resume),
         slots_(memory),
-        hint_mask_(layout::hint_every(memory.geometry.capacity) - 1) {}
+        hint_mask_(layout::hint_every(memory.geometry.capacity) - 1) {
+    this->store_position();  // a predecessor may have died between its stamp and the hint: the next search starts here
+  }
 
   /// Copies one record in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: not a record's size.
   Status try_send(std::span<const std::byte> record) noexcept {
-    return record.size() == slots_.record_size() ? try_send(record.data()) : Status{Status::too_big};
+    if (record.size() == slots_.record_size()) return try_send(record.data());
+    return this->open_ ? Status::too_big : Status::closed;
   }
   [[gnu::always_inline]] Status try_send(const std::byte* record) noexcept {
     if (position_ == limit_) [[unlikely]] {
@@ -129,6 +132,7 @@ class StampedReceiver : public ReceivingHalf<Policy> {
     if (status != Status::ok) [[unlikely]]
       return status;
     Policy::template copy<Size>(record, slot, slots_.record_size());
+    peeked_ = false;
     this->free_to(position_ + 1);
     return Status::ok;
   }
@@ -178,11 +182,11 @@ class StampedReceiver : public ReceivingHalf<Policy> {
  private:
   [[gnu::always_inline]] Status find(const std::byte*& slot) const noexcept {
     std::byte* const here = slots_.at(position_);
+    slot = here;
     const std::uint64_t stamp = Policy::load_acquire(slots_.stamp(here));  // SYNC: payload visible
     if (stamp != position_ + 1 + tag_) [[unlikely]] {
       return why_not(stamp, forward_, position_, this->stream_, this->capacity_);
     }
-    slot = here;
     return Status::ok;
   }
 

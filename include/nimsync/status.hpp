@@ -13,7 +13,8 @@ inline namespace v1 {
 
 class [[nodiscard]] Status {
  public:
-  enum Code : std::uint8_t {
+  /// Scoped: an unscoped enumerator would turn into a bool, and `ok` into false: bool sent = tx.try_send(x).
+  enum class Code : std::uint8_t {
     ok,           // done
     would_block,  // the ring is full (sender) or empty (receiver) just now
     timeout,      // a blocking call waited as long as it was allowed to
@@ -24,6 +25,15 @@ class [[nodiscard]] Status {
     too_big,      // the message exceeds the channel's maximum; it will never fit
     corrupted,    // shared memory holds a value that no honest peer writes
   };
+  static constexpr Code ok = Code::ok;
+  static constexpr Code would_block = Code::would_block;
+  static constexpr Code timeout = Code::timeout;
+  static constexpr Code interrupted = Code::interrupted;
+  static constexpr Code closed = Code::closed;
+  static constexpr Code peer_lost = Code::peer_lost;
+  static constexpr Code removed = Code::removed;
+  static constexpr Code too_big = Code::too_big;
+  static constexpr Code corrupted = Code::corrupted;
 
   constexpr Status(Code code) noexcept : code_(code) {}  // NOLINT(google-explicit-constructor): a status is its code
   constexpr operator Code() const noexcept { return code_; }  // NOLINT(google-explicit-constructor): for switch and ==

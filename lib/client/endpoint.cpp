@@ -109,6 +109,8 @@ Resume Attachment::attach() {
     if (!tail || *tail - head > memory.geometry.capacity) throw Error(Errc::corrupted, corrupted);
     resume = {.position = *tail, .stream = streams_closed};
   } else {
+    const bool aligned = memory.geometry.layout != Layout::framed || head % layout::kFrameWord == 0;
+    if (head > layout::kPositionMask || !aligned) throw Error(Errc::corrupted, corrupted);
     resume = {.position = head, .stream = streams_received};
   }
 

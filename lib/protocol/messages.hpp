@@ -40,15 +40,15 @@ struct Peer {
 struct Shape {
   Geometry geometry;
   std::uint64_t alignment = 0;
-  std::string type;
+  std::string type = {};
 
   bool operator==(const Shape&) const = default;
 };
 
 struct Rights {
   unsigned mode = 0600;
-  std::string group;
-  std::optional<bool> protect;
+  std::string group = {};
+  std::optional<bool> protect = std::nullopt;
 
   bool operator==(const Rights&) const = default;
 };
