@@ -1,0 +1,529 @@
+#include "tools/commands.hpp"
+
+#include <grp.h>
+#include <pwd.h>
+
+#include <array>
+#include <csignal>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <string_view>
+#include <utility>
+
+#include "tools/quantity.hpp"
+#include "tools/transfer.hpp"
+
+namespace nimsync::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+constexpr int kJsonVersion = 1;
+constexpr int kIndent = 2;
+constexpr int kOneLine = -1;
+
+Json document() {
+  return Json{{"version", kJsonVersion}};
+}
+
+void print(const Output& output, const Json& json, int indent = kIndent) {
+  // Process names needn't be UTF-8.
+  output.out << json.dump(indent, ' ', false, Json::error_handler_t::replace) << "\n" << std::flush;
+}
+
+void complain(const Output& output, std::string_view what) {
+  output.err << "nimsyncctl: " << printable(what) << "\n" << std::flush;
+}
+
+Json json_of(const std::optional<Peer>& peer) {
+  if (!peer) return nullptr;
+  return Json{{"pid", peer->pid}, {"uid", peer->uid}, {"command", peer->command}};
+}
+
+Json json_of(const ChannelInfo& channel) {
+  return Json{{"name", channel.name},
+              {"kind", name(channel.geometry.layout)},
+              {"size", channel.geometry.size},
+              {"capacity", channel.geometry.capacity},
+              {"alignment", channel.alignment},
+              {"type", channel.type},
+              {"owner", channel.owner},
+              {"group", channel.group},
+              {"mode", format_mode(channel.mode)},
+              {"protected", channel.is_protected},
+              {"generation", channel.generation},
+              {"created", channel.created},
+              {"memory", channel.memory},
+              {"state", channel.state},
+              {"sender", json_of(channel.sender)},
+              {"receiver", json_of(channel.receiver)},
+              {"counts",
+               {{"sent", channel.sent},
+                {"received", channel.received},
+                {"used", channel.used},
+                {"full_stalls", channel.full_stalls},
+                {"empty_stalls", channel.empty_stalls},
+                {"sender_sleeps", channel.sender_sleeps},
+                {"receiver_sleeps", channel.receiver_sleeps},
+                {"sender_rings", channel.sender_rings},
+                {"receiver_rings", channel.receiver_rings},
+                {"senders", channel.senders},
+                {"receivers", channel.receivers},
+                {"streams_closed", channel.streams_closed},
+                {"streams_received", channel.streams_received}}}};
+}
+
+Json json_of(const std::vector<ChannelInfo>& channels) {
+  Json list = Json::array();
+  for (const auto& channel : channels) list.push_back(json_of(channel));
+  return list;
+}
+
+bool is_framed(const ChannelInfo& channel) {
+  return channel.geometry.layout == Layout::framed;
+}
+
+/// Records as a number, bytes of ring as a size.
+std::string amount(const ChannelInfo& channel, std::uint64_t value) {
+  return is_framed(channel) ? format_size(value) : std::to_string(value);
+}
+
+std::string text_of(const std::optional<Peer>& peer) {
+  return peer ? peer->command + "[" + std::to_string(peer->pid) + "]" : "-";
+}
+
+/// "0620p": p for protected.
+std::string mode_of(const ChannelInfo& channel) {
+  return format_mode(channel.mode) + (channel.is_protected ? "p" : "");
+}
+
+/// "1024 records of 16 bytes, stamped", "messages of up to 64K, 4M in all".
+std::string shape_of(const ChannelInfo& channel) {
+  if (is_framed(channel)) {
+    return "messages of up to " + format_size(channel.geometry.size) + ", " + format_size(channel.geometry.capacity) +
+           " in all";
+  }
+  return std::to_string(channel.geometry.capacity) + (channel.geometry.capacity == 1 ? " record of " : " records of ") +
+         std::to_string(channel.geometry.size) + " bytes, " + std::string{name(channel.geometry.layout)};
+}
+
+/// Names of users and groups, each looked up once. A number without a name is its digits.
+class Names {
+ public:
+  std::string user(std::uint32_t uid) {
+    return find(users_, uid, [](std::uint32_t id) -> const char* {
+      const passwd* entry = ::getpwuid(id);
+      return entry == nullptr ? nullptr : entry->pw_name;
+    });
+  }
+  std::string group(std::uint32_t gid) {
+    return find(groups_, gid, [](std::uint32_t id) -> const char* {
+      const ::group* entry = ::getgrgid(id);
+      return entry == nullptr ? nullptr : entry->gr_name;
+    });
+  }
+
+ private:
+  using Known = std::map<std::uint32_t, std::string>;
+
+  template <class Look>
+  static std::string find(Known& known, std::uint32_t id, Look look) {
+    const auto [at, is_new] = known.try_emplace(id);
+    if (is_new) {
+      const char* name = look(id);
+      at->second = name == nullptr ? std::to_string(id) : name;
+    }
+    return at->second;
+  }
+
+  Known users_;
+  Known groups_;
+};
+
+Colour colour_of(std::string_view state) {
+  if (state == "open") return Colour::good;
+  if (state == "waiting" || state == "closed") return Colour::notice;
+  if (state == "damaged") return Colour::bad;
+  return Colour::none;
+}
+
+Pairs details_of(const ChannelInfo& channel, Names& names, std::time_t now) {
+  const std::string unit = is_framed(channel) ? " bytes of ring" : "";
+  const auto number = [](std::uint64_t value) { return std::to_string(value); };
+  Pairs pairs{
+      {"channel", shape_of(channel)},
+      {"state", channel.state},
+      {"sent", number(channel.sent) + unit},
+      {"received", number(channel.received) + unit},
+      {"used", number(channel.used) + " of " + number(channel.geometry.capacity) + unit},
+      {"full stalls", number(channel.full_stalls)},
+      {"empty stalls", number(channel.empty_stalls)},
+      {"sender sleeps", number(channel.sender_sleeps)},
+      {"receiver sleeps", number(channel.receiver_sleeps)},
+      {"sender rings", number(channel.sender_rings)},
+      {"receiver rings", number(channel.receiver_rings)},
+      {"sender", text_of(channel.sender)},
+      {"receiver", text_of(channel.receiver)},
+      {"senders so far", number(channel.senders)},
+      {"receivers so far", number(channel.receivers)},
+      {"streams closed", number(channel.streams_closed)},
+      {"streams received", number(channel.streams_received)},
+      {"generation", number(channel.generation)},
+      {"owner", names.user(channel.owner) + ":" + names.group(channel.group) + ", mode " + format_mode(channel.mode) +
+                    (channel.is_protected ? ", protected" : "")},
+      {"memory", format_size(channel.memory)},
+      {"age", format_age(now - channel.created)},
+  };
+  if (channel.alignment != 0) pairs.insert(pairs.begin() + 1, {"alignment", number(channel.alignment)});
+  if (!channel.type.empty()) pairs.insert(pairs.begin() + 1, {"type", channel.type});
+  return pairs;
+}
+
+[[noreturn]] void refuse(std::string what) {
+  throw Error(Errc::invalid, std::move(what));
+}
+
+/// The channel's registry, with the channel made if its making was asked for.
+Registry registry_with(const Place& place, const std::string& channel, const Creation& creation, std::ostream& err) {
+  if (creation == Creation{}) return reach(place);
+  const CreationRequest request = request_for(creation);
+  Registry registry = reach_or_start(place, err);
+  try {
+    static_cast<void>(registry.create(channel, request.shape, request.options));
+  } catch (const Error& error) {
+    if (error.errc() != Errc::exists) throw;
+  }
+  return registry;
+}
+
+template <class AnyEndpoint>
+bool is_record(const AnyEndpoint& endpoint) {
+  return endpoint.layout() != Layout::framed;
+}
+
+std::string counted(std::uint64_t messages) {
+  return std::to_string(messages) + (messages == 1 ? " message" : " messages");
+}
+
+/// Does `act` for each name; what fails is said and doesn't keep the others from being done. The exit code of the first
+/// failure.
+template <class Act>
+int for_each_name(const std::vector<std::string>& names, const Output& output, Act act) {
+  int exit_code = 0;
+  for (const auto& each : names) {
+    try {
+      act(each);
+    } catch (const Error& error) {
+      if (error.errc() == Errc::no_registry) throw;
+      complain(output, error.what());
+      if (exit_code == 0) exit_code = row(error.errc()).exit_code;
+    }
+  }
+  return exit_code;
+}
+
+}  // namespace
+
+CreationRequest request_for(const Creation& creation) {
+  const bool has_record_options = creation.size || creation.capacity || creation.layout || creation.align;
+  const bool has_frame_options = creation.frames || creation.bytes || creation.max_size;
+  if (has_record_options && has_frame_options) {
+    refuse("cannot create a channel of records and of frames: give --size and --capacity, or --frames and --bytes");
+  }
+  CreationRequest request;
+  if (has_frame_options) {
+    if (!creation.frames || !creation.bytes) {
+      refuse("cannot create a channel of frames: --frames and --bytes are needed, such as --frames --bytes 4M");
+    }
+    if (*creation.bytes == 0) refuse("cannot create a channel of frames: --bytes must be at least 1");
+    if (creation.max_size == 0) refuse("cannot create a channel of frames: --max-size must be at least 1");
+    request.shape.frames = true;
+    request.options.capacity = *creation.bytes;
+    request.options.max_size = creation.max_size.value_or(0);
+  } else {
+    if (!creation.size || !creation.capacity) {
+      refuse("cannot create a channel: give --size and --capacity for records, or --frames and --bytes for frames");
+    }
+    if (*creation.size == 0) refuse("cannot create a channel of records: --size must be at least 1");
+    if (*creation.capacity == 0) refuse("cannot create a channel of records: --capacity must be at least 1");
+    if (creation.layout == Layout::framed) refuse("cannot create a channel of records: --layout is stamped or dense");
+    request.shape.size = *creation.size;
+    request.shape.alignment = creation.align.value_or(0);
+    request.options.capacity = *creation.capacity;
+    request.options.layout = creation.layout;
+  }
+  request.shape.type = creation.type.value_or("");
+  request.options.mode = creation.mode.value_or(request.options.mode);
+  request.options.group = creation.group.value_or("");
+  request.options.protect = creation.protect;
+  return request;
+}
+
+int create(const Place& place, const CreateOptions& options, const Output& output) {
+  const CreationRequest request = request_for(options.creation);
+  Registry registry = reach_or_start(place, output.err);
+  bool is_new = true;
+  ChannelInfo channel;
+  try {
+    channel = registry.create(options.name, request.shape, request.options);
+  } catch (const Error& error) {
+    if (!options.if_not_exists || error.errc() != Errc::exists) throw;
+    if (!output.json) return 0;
+    is_new = false;
+    channel = registry.stat(options.name);
+  }
+  if (output.json) {
+    Json json = document();
+    json["created"] = is_new;
+    json["channel"] = json_of(channel);
+    print(output, json);
+  } else {
+    output.out << "created " << channel.name << ": " << shape_of(channel) << ", mode " << format_mode(channel.mode)
+               << (channel.is_protected ? ", protected" : "") << ", " << format_size(channel.memory) << " of memory\n";
+  }
+  return 0;
+}
+
+Table table_of(const std::vector<ChannelInfo>& channels, std::time_t now) {
+  using enum Column::Align;
+  Table table;
+  table.columns = {{"NAME", left, true},
+                   {"KIND"},
+                   {"MSG", right},
+                   {"CAPACITY", right},
+                   {"USED", right},
+                   {"STATE"},
+                   {"SENDER", left, true},
+                   {"RECEIVER", left, true},
+                   {"OWNER", left, true},
+                   {"GROUP", left, true},
+                   {"MODE"},
+                   {"MEMORY", right},
+                   {"AGE", right}};
+  Names names;
+  for (const auto& channel : channels) {
+    table.rows.push_back({
+        channel.name,
+        std::string{name(channel.geometry.layout)},
+        amount(channel, channel.geometry.size),
+        amount(channel, channel.geometry.capacity),
+        amount(channel, channel.used),
+        {channel.state, colour_of(channel.state)},
+        text_of(channel.sender),
+        text_of(channel.receiver),
+        names.user(channel.owner),
+        names.group(channel.group),
+        mode_of(channel),
+        format_size(channel.memory),
+        format_age(now - channel.created),
+    });
+  }
+  return table;
+}
+
+int list(const Place& place, const ListOptions& options, const Output& output) {
+  const std::vector<ChannelInfo> channels = reach(place).list(options.pattern);
+  if (output.json) {
+    Json json = document();
+    json["channels"] = json_of(channels);
+    print(output, json);
+  } else {
+    output.out << render(table_of(channels, std::time(nullptr)), output.style);
+  }
+  return 0;
+}
+
+int stat(const Place& place, const StatOptions& options, const Output& output) {
+  Registry registry = reach(place);
+  std::vector<ChannelInfo> channels;
+  int exit_code = 0;
+  if (options.names.empty()) {
+    channels = registry.list();
+  } else {
+    exit_code =
+        for_each_name(options.names, output, [&](const std::string& each) { channels.push_back(registry.stat(each)); });
+  }
+  if (output.json) {
+    Json json = document();
+    json["channels"] = json_of(channels);
+    print(output, json);
+    return exit_code;
+  }
+  Names names;
+  for (const auto& channel : channels) {
+    if (&channel != &channels.front()) output.out << "\n";
+    output.out << render_block(channel.name, details_of(channel, names, std::time(nullptr)), output.style);
+  }
+  return exit_code;
+}
+
+int remove(const Place& place, const RemoveOptions& options, const Output& output) {
+  Registry registry = reach(place);
+  Json removed = Json::array();
+  const int exit_code = for_each_name(options.names, output, [&](const std::string& each) {
+    registry.remove(each, options.force);
+    removed.push_back(each);
+  });
+  if (output.json) {
+    Json json = document();
+    json["removed"] = removed;
+    print(output, json);
+  }
+  return exit_code;
+}
+
+int info(const Place& place, const Output& output) {
+  const RegistryInfo info = reach(place).info();
+  if (output.json) {
+    Json json = document();
+    json["registry"] = {{"version", info.version},
+                        {"pid", info.pid},
+                        {"uid", info.uid},
+                        {"uptime_s", info.uptime_s},
+                        {"socket", info.socket},
+                        {"state_dir", info.state_dir},
+                        {"channels", info.channels},
+                        {"bytes", info.bytes},
+                        {"connections", info.connections},
+                        {"max_channels", info.max_channels},
+                        {"max_bytes", info.max_bytes},
+                        {"max_channel_bytes", info.max_channel_bytes},
+                        {"max_capacity", info.max_capacity},
+                        {"max_message", info.max_message}};
+    print(output, json);
+    return 0;
+  }
+  const auto of = [](const std::string& is, const std::string& most) { return is + " of at most " + most; };
+  output.out << render_block("nimsyncd " + info.version,
+                             {{"socket", info.socket},
+                              {"state", info.state_dir},
+                              {"process", std::to_string(info.pid) + " of " + Names{}.user(info.uid)},
+                              {"uptime", format_age(static_cast<std::int64_t>(info.uptime_s))},
+                              {"connections", std::to_string(info.connections)},
+                              {"channels", of(std::to_string(info.channels), std::to_string(info.max_channels))},
+                              {"memory", of(format_size(info.bytes), format_size(info.max_bytes))},
+                              {"largest channel", format_size(info.max_channel_bytes)},
+                              {"largest capacity", std::to_string(info.max_capacity) + " records"},
+                              {"largest message", format_size(info.max_message)}},
+                             output.style);
+  return 0;
+}
+
+int watch(const Place& place, const Output& output) {
+  reach(place).watch([&](const Event& event) {
+    const char* role = !event.role ? nullptr : *event.role == Role::sender ? "sender" : "receiver";
+    if (output.json) {
+      Json json = document();
+      json["event"] = event.what;
+      json["name"] = event.name;
+      json["role"] = role == nullptr ? Json(nullptr) : Json(role);
+      print(output, json, kOneLine);
+    } else {
+      output.out << event.what << (event.name.empty() ? "" : " ") << event.name;
+      if (role != nullptr) output.out << " as " << role;
+      output.out << "\n" << std::flush;
+    }
+    return output.out.good();
+  });
+  return 0;
+}
+
+int send(const Place& place, const SendOptions& options, int in, const Output& output) {
+  // The endpoint needs the registry no more.
+  Sender<Bytes> sender = registry_with(place, options.name, options.creation, output.err).sender<Bytes>(options.name);
+  const Framing framing = options.framing.value_or(is_record(sender) ? Framing::raw : Framing::lines);
+  Splitter splitter{framing, {sender.max_size(), is_record(sender)}};
+  const SendRules rules{options.timeout, [&] { return reach(place).stat(options.name).receiver.has_value(); }};
+
+  const std::string what = "sending to " + options.name + ": ";
+  Count count;
+  int exit_code = kExitFailed;
+  try {
+    const Status status = send_all(in, splitter, sender, rules, count);
+    const std::string so_far = "; " + counted(count.messages) + " sent";
+    switch (status) {
+      case Status::ok:
+        if (!options.keep_open) sender.close();
+        exit_code = 0;
+        break;
+      case Status::timeout:
+        complain(output, what + "there was no room within the timeout" + so_far + "; start a receiver");
+        exit_code = kExitTimeout;
+        break;
+      case Status::peer_lost:
+        complain(output, what + "its receiver went away and the channel is full" + so_far +
+                             ", which wait for the next receiver; send the rest then");
+        exit_code = kExitPeerLost;
+        break;
+      case Status::removed:
+        complain(output, what + "the channel was removed" + so_far + "; create it and send again");
+        exit_code = kExitRemoved;
+        break;
+      case Status::corrupted:
+        complain(output, what + "its memory holds what no receiver writes" + so_far + "; remove it and create it anew");
+        exit_code = kExitCorrupted;
+        break;
+      default:
+        complain(output, what + name(status) + so_far);
+    }
+  } catch (const BadInput& error) {
+    complain(output, what + error.what() + "; " + counted(count.messages) + " before it sent");
+  }
+  if (output.json) {
+    Json json = document();
+    json["sent"] = {{"messages", count.messages}, {"bytes", count.bytes}};
+    print(output, json);
+  }
+  return exit_code;
+}
+
+int receive(const Place& place, const ReceiveOptions& options, int out, const Output& output) {
+  Receiver<Bytes> receiver =
+      registry_with(place, options.name, options.creation, output.err).receiver<Bytes>(options.name);
+  ReceiveRules rules;
+  rules.framing = options.framing.value_or(is_record(receiver) ? Framing::raw : Framing::lines);
+  rules.follow = options.follow;
+  rules.wait = options.wait;
+  rules.count = options.count;
+  rules.timeout = options.timeout;
+
+  Count count;
+  const StopOnSignals stop{receiver};
+  const Received received = receive_all(receiver, out, rules, count);
+  switch (received.ending) {
+    case Ending::done:
+      return 0;
+    case Ending::signal:
+      return kExitSignal + StopOnSignals::caught();
+    case Ending::reader_gone:
+      return kExitSignal + SIGPIPE;
+    case Ending::status:
+      break;
+  }
+  const std::string what = "receiving from " + options.name + ": ";
+  const std::string so_far = "; " + counted(count.messages) + " received";
+  switch (received.status) {
+    case Status::closed:
+      return 0;
+    case Status::timeout:
+      complain(output, what + "no message came within the timeout" + so_far + "; start a sender");
+      return kExitTimeout;
+    case Status::peer_lost:
+      complain(output,
+               what + "its sender went away without closing the stream" + so_far + "; --follow waits for the next one");
+      return kExitPeerLost;
+    case Status::removed:
+      complain(output, what + "the channel was removed" + so_far + "; create it and receive again");
+      return kExitRemoved;
+    case Status::corrupted:
+      complain(output, what + "its memory holds what no sender writes" + so_far + "; remove it and create it anew");
+      return kExitCorrupted;
+    default:
+      complain(output, what + name(received.status) + so_far);
+      return kExitFailed;
+  }
+}
+
+}  // namespace nimsync::tools

@@ -1,0 +1,140 @@
+// The verbs of nimsyncctl: one function for each.
+//
+// Each takes what its command line says as a plain struct, does it, and returns the exit code: 0, or what it has
+// already said on `err` (a line for each failure: "nimsyncctl: what failed: why; what to do"). What fails as a whole
+// throws Error, of which row(code).exit_code is the exit code. Nothing here reads the command line, the environment
+// (but what the library does) or the terminal.
+//
+// JSON, version 1. With `json`, every verb that prints prints one document (watch: one a line), which is an object with
+// "version": 1. Members may be added within a version, and are never renamed or removed.
+//
+//   create   {"created": bool, "channel": CHANNEL}         created: false when --if-not-exists found it
+//   list     {"channels": [CHANNEL...]}
+//   stat     {"channels": [CHANNEL...]}                     those that were found
+//   remove   {"removed": [NAME...]}
+//   info     {"registry": {"version", "pid", "uid", "uptime_s", "socket", "state_dir", "channels", "bytes",
+//             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message"}}
+//   watch    {"event": "watching" | "created" | "opened" | "removed", "name", "role": "sender" | "receiver" | null}
+//   send     {"sent": {"messages", "bytes"}}               also when it ends early
+//   CHANNEL  {"name", "kind": "stamped" | "dense" | "framed", "size", "capacity", "alignment", "type", "owner",
+//   "group",
+//             "mode": "0620", "protected", "generation", "created", "memory", "state", "sender": PEER | null,
+//             "receiver": PEER | null, "counts": {"sent", "received", "used", "full_stalls", "empty_stalls",
+//             "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "senders", "receivers",
+//             "streams_closed", "streams_received"}}
+//   PEER     {"pid", "uid", "command"}
+//
+// size: bytes of a record or of the largest frame. capacity, sent, received, used: records, or bytes of ring (framed).
+// owner, group: numbers. created: seconds since 1970. Errors are never JSON.
+//
+// One thread.
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+#include <iosfwd>
+#include <nimsync/nimsync.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/autostart.hpp"
+#include "tools/framing.hpp"
+#include "tools/table.hpp"
+
+namespace nimsync::tools {
+
+// Exit codes of endings that aren't errors of set-up; the others are in nimsync::kErrors.
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitTimeout = 8;
+inline constexpr int kExitPeerLost = 9;
+inline constexpr int kExitCorrupted = 11;
+inline constexpr int kExitRemoved = 12;
+inline constexpr int kExitSignal = 128;  // and its number
+
+/// Where the words go, and how.
+struct Output {
+  std::ostream& out;
+  std::ostream& err;
+  bool json = false;
+  Style style;
+};
+
+/// What a channel is to be. Either size and capacity, or frames and bytes.
+struct Creation {
+  std::optional<std::uint64_t> size = std::nullopt;
+  std::optional<std::uint64_t> capacity = std::nullopt;
+  std::optional<Layout> layout = std::nullopt;
+  std::optional<std::uint64_t> align = std::nullopt;
+  bool frames = false;
+  std::optional<std::uint64_t> bytes = std::nullopt;
+  std::optional<std::uint64_t> max_size = std::nullopt;
+  std::optional<unsigned> mode = std::nullopt;
+  std::optional<std::string> group = std::nullopt;
+  std::optional<std::string> type = std::nullopt;
+  std::optional<bool> protect = std::nullopt;
+
+  bool operator==(const Creation&) const = default;
+};
+
+/// The same as the library wants it. Throws Error (invalid) for a creation that isn't whole, or is two at once.
+struct CreationRequest {
+  Shape shape;
+  Options options;
+};
+CreationRequest request_for(const Creation& creation);
+
+struct CreateOptions {
+  std::string name;
+  Creation creation;
+  bool if_not_exists = false;
+};
+int create(const Place& place, const CreateOptions& options, const Output& output);
+
+struct ListOptions {
+  std::string pattern;  // empty: all
+};
+int list(const Place& place, const ListOptions& options, const Output& output);
+
+struct StatOptions {
+  std::vector<std::string> names;  // none: all
+};
+int stat(const Place& place, const StatOptions& options, const Output& output);
+
+struct RemoveOptions {
+  std::vector<std::string> names;
+  bool force = false;
+};
+int remove(const Place& place, const RemoveOptions& options, const Output& output);
+
+int info(const Place& place, const Output& output);
+
+/// Until the registry ends or the output can't be written.
+int watch(const Place& place, const Output& output);
+
+struct SendOptions {
+  std::string name;
+  Creation creation;  // with anything in it: the channel is created when absent
+  std::optional<Framing> framing = std::nullopt;
+  bool keep_open = false;
+  Timeout timeout = forever;
+};
+int send(const Place& place, const SendOptions& options, int in, const Output& output);
+
+struct ReceiveOptions {
+  std::string name;
+  Creation creation;  // as for send
+  std::optional<Framing> framing = std::nullopt;
+  bool follow = false;
+  bool wait = true;
+  std::optional<std::uint64_t> count = std::nullopt;
+  Timeout timeout = forever;
+};
+/// 128 and the signal's number when SIGINT or SIGTERM ended it, 141 when nobody reads `out` any more.
+int receive(const Place& place, const ReceiveOptions& options, int out, const Output& output);
+
+/// What list prints of channels at the time `now`; names of owners and groups as the system has them.
+Table table_of(const std::vector<ChannelInfo>& channels, std::time_t now);
+
+}  // namespace nimsync::tools

@@ -1,0 +1,275 @@
+// nimsyncctl: the command line of nimsync. Parses, runs one verb, and turns what happened into an exit code.
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <clocale>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "tools/commands.hpp"
+#include "tools/quantity.hpp"
+
+namespace {
+
+using namespace nimsync;         // NOLINT(google-build-using-namespace): this file is the program
+using namespace nimsync::tools;  // NOLINT(google-build-using-namespace)
+
+constexpr const char* kFooter = R"(
+Sizes and counts take K, M, G and T for powers of 1024: --bytes 4M. Durations have a unit: --timeout 500ms.
+
+Without --socket, $NIMSYNC_SOCKET, --user or --system the user's registry is used if there is one, else the system's.
+When a channel is to be created and there is no registry at all, nimsyncctl starts one for this user, says so, and
+the registry ends when it has been without channels and clients for a minute; --no-autostart prevents this.
+
+--json prints one JSON object with "version": 1 (watch: one a line). Errors stay text on standard error.
+
+Exit codes: 0 done, 1 other failure, 2 usage, 3 no such channel, 4 exists or differs, 5 denied, 6 space or quota,
+7 no registry, 8 timeout, 9 peer lost, 10 in use, 11 corrupted, 12 removed, 128+N ended by signal N.)";
+
+constexpr const char* kListFooter = R"(
+MSG       bytes of a record, or of the largest frame
+CAPACITY  records, or bytes of ring for frames; USED is in the same units
+STATE     idle (nobody), waiting (one side), open (both), closed (an ended stream waits), damaged
+MODE      permissions, r to receive and w to send; a p behind them: protected, that is, each side maps what the other
+          side writes read-only, at a cost of about 20 % in latency and a third in throughput)";
+
+constexpr const char* kSendFooter = R"(
+Framings: lines (each line a message; the default for frames), raw (records; for frames, what each read gives), length
+(four bytes little-endian before each message). At the end of the input the stream is closed, and the receiver ends
+once it has everything; with --keep-open it isn't, and the next sender continues it. Input that doesn't fit the channel
+is refused, with its line or byte, after everything before it was sent; the stream then stays open.
+
+With --size and --capacity, or --frames and --bytes, the channel is created when it isn't there.)";
+
+constexpr const char* kReceiveFooter = R"(
+Ends with 0 when the stream was closed and all of it written, 9 when the sender went away without closing it; with
+--follow neither ends it. A message is taken from the channel when it has been written whole, so that whatever ends
+this program, the next receiver begins with the first message that wasn't. SIGINT and SIGTERM end it so (130, 143).
+
+Framings as for send; lines puts a newline behind each message, whatever it contains.
+
+With --size and --capacity, or --frames and --bytes, the channel is created when it isn't there.)";
+
+/// An option whose text is parsed by a function that throws Error.
+template <class Parse, class Store>
+CLI::Option* add_parsed(CLI::App& app, const std::string& name, Parse parse, Store store, const std::string& text,
+                        const std::string& type) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [name, parse, store](const std::string& value) {
+            try {
+              store(parse(value));
+            } catch (const Error& error) {
+              throw CLI::ValidationError(name, error.what());
+            }
+          },
+          text)
+      ->type_name(type);
+}
+
+void add_creation(CLI::App& verb, Creation& creation) {
+  const std::string group = "The channel";
+  const auto add = [&](CLI::Option* option) { option->group(group); };
+  const auto size = [&](const std::string& name, std::optional<std::uint64_t>& target, const std::string& text,
+                        const std::string& type) {
+    add(add_parsed(
+        verb, name, parse_size, [&target](std::uint64_t value) { target = value; }, text, type));
+  };
+  size("--size", creation.size, "Records of so many bytes", "BYTES");
+  size("--capacity", creation.capacity, "Room for so many records, rounded up to a power of two", "N");
+  add(add_parsed(
+      verb, "--layout",
+      [](const std::string& value) {
+        if (value == name(Layout::stamped)) return Layout::stamped;
+        if (value == name(Layout::dense)) return Layout::dense;
+        throw Error(Errc::invalid, "\"" + value + "\" is not a layout of records; write stamped or dense");
+      },
+      [&creation](Layout value) { creation.layout = value; },
+      "Of records: stamped (lowest latency, the default) or dense (highest throughput)", "LAYOUT"));
+  size("--align", creation.align, "Alignment of a record, checked by typed programs", "BYTES");
+  add(verb.add_flag("--frames", creation.frames, "Messages of any length"));
+  size("--bytes", creation.bytes, "Room for so many bytes of frames, such as 4M, rounded up to a power of two",
+       "BYTES");
+  size("--max-size", creation.max_size, "The largest frame; 64K unless --bytes is too small for it", "BYTES");
+  add(add_parsed(
+      verb, "--mode", parse_mode, [&creation](unsigned value) { creation.mode = value; },
+      "Permissions as of a file, r to receive and w to send; 0600 when not given", "OCTAL"));
+  const auto text = [&](const std::string& name, std::optional<std::string>& target, const std::string& about,
+                        const std::string& type) {
+    add(verb.add_option_function<std::string>(
+                name, [&target](const std::string& value) { target = value; }, about)
+            ->type_name(type));
+  };
+  text("--group", creation.group, "Its group, by name or number; the creator's when not given", "GROUP");
+  text("--type", creation.type, "The name of what its messages are, checked when it is opened", "NAME");
+  add(verb.add_flag_function(
+      "--protect,!--no-protect", [&creation](std::int64_t count) { creation.protect = count > 0; },
+      "Let each side map what the other writes read-only; when not given: if the mode admits others than the owner"));
+}
+
+void add_framing(CLI::App& verb, std::optional<Framing>& framing) {
+  add_parsed(
+      verb, "--framing",
+      [](const std::string& value) {
+        if (value == "lines") return Framing::lines;
+        if (value == "raw") return Framing::raw;
+        if (value == "length") return Framing::length;
+        throw Error(Errc::invalid, "\"" + value + "\" is not a framing; write lines, raw or length");
+      },
+      [&framing](Framing value) { framing = value; }, "How messages lie in the bytes: lines, raw or length", "FRAMING");
+}
+
+void add_timeout(CLI::App& verb, Timeout& timeout, const std::string& text) {
+  add_parsed(
+      verb, "--timeout", parse_duration, [&timeout](Timeout value) { timeout = value; }, text, "DURATION");
+}
+
+Style style_of_terminal() {
+  Style style;
+  if (::isatty(STDOUT_FILENO) == 0) return style;
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) style.width = size.ws_col;
+  const char* no_colour = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  style.colour = (no_colour == nullptr || *no_colour == '\0') && terminal != nullptr && std::string{terminal} != "dumb";
+  return style;
+}
+
+int usage(const std::string& what, const std::string& verb) {
+  std::cerr << "nimsyncctl: " << printable(what) << "; see nimsyncctl " << verb << (verb.empty() ? "" : " ")
+            << "--help\n";
+  return kExitUsage;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Creates, lists, measures, removes, fills and drains nimsync channels.", "nimsyncctl"};
+  app.set_version_flag("--version", std::string{"nimsyncctl "} + NIMSYNC_VERSION);
+  app.set_help_flag("--help,-h", "Print this help and exit");
+  app.footer(kFooter);
+  app.require_subcommand(0, 1);  // none is complained of below: CLI11 would blame a misspelt verb on its absence
+  app.fallthrough();             // global options also stand behind the verb
+
+  Place place;
+  Output output{std::cout, std::cerr, false, style_of_terminal()};
+  bool user = false;
+  bool system = false;
+  bool no_header = false;
+  bool no_autostart = false;
+  auto* socket_option = app.add_option("--socket", place.socket, "The registry's socket")->type_name("PATH");
+  auto* user_option = app.add_flag("--user", user, "This user's registry");
+  auto* system_option = app.add_flag("--system", system, "The system's registry");
+  user_option->excludes(socket_option, system_option);
+  system_option->excludes(socket_option);
+  app.add_flag("--json", output.json, "Print JSON");
+  app.add_flag("--no-header", no_header, "Leave out the table's header");
+  app.add_flag("--no-autostart", no_autostart, "Never start a registry");
+
+  std::function<int()> verb;
+
+  CreateOptions create_options;
+  auto* create_verb = app.add_subcommand("create", "Create a channel");
+  create_verb->add_option("NAME", create_options.name, "The channel")->required();
+  add_creation(*create_verb, create_options.creation);
+  create_verb->add_flag("--if-not-exists", create_options.if_not_exists,
+                        "Do nothing when a channel of that name is there and fits");
+  create_verb->callback([&] { verb = [&] { return create(place, create_options, output); }; });
+
+  ListOptions list_options;
+  auto* list_verb = app.add_subcommand("list", "List channels");
+  list_verb->add_option("GLOB", list_options.pattern, "Only channels whose names match this shell pattern");
+  list_verb->footer(kListFooter);
+  list_verb->callback([&] { verb = [&] { return list(place, list_options, output); }; });
+
+  StatOptions stat_options;
+  auto* stat_verb = app.add_subcommand("stat", "Show all counts of channels");
+  stat_verb->add_option("NAME", stat_options.names, "The channels; all when none is given");
+  stat_verb->callback([&] { verb = [&] { return nimsync::tools::stat(place, stat_options, output); }; });
+
+  RemoveOptions remove_options;
+  auto* remove_verb = app.add_subcommand("remove", "Remove channels");
+  remove_verb->add_option("NAME", remove_options.names, "The channels")->required();
+  remove_verb->add_flag("--force", remove_options.force, "Also when somebody holds a side");
+  remove_verb->callback([&] { verb = [&] { return nimsync::tools::remove(place, remove_options, output); }; });
+
+  auto* info_verb = app.add_subcommand("info", "Show the registry, its use and its limits");
+  info_verb->callback([&] { verb = [&] { return info(place, output); }; });
+
+  auto* watch_verb = app.add_subcommand("watch", "Print what happens to channels, as it happens");
+  watch_verb->callback([&] { verb = [&] { return watch(place, output); }; });
+
+  SendOptions send_options;
+  auto* send_verb = app.add_subcommand("send", "Send standard input to a channel");
+  send_verb->add_option("NAME", send_options.name, "The channel")->required();
+  add_framing(*send_verb, send_options.framing);
+  send_verb->add_flag("--keep-open", send_options.keep_open, "Don't close the stream at the end of the input");
+  add_timeout(*send_verb, send_options.timeout, "Wait so long for room, such as 500ms");
+  add_creation(*send_verb, send_options.creation);
+  send_verb->footer(kSendFooter);
+  send_verb->callback([&] { verb = [&] { return nimsync::tools::send(place, send_options, STDIN_FILENO, output); }; });
+
+  ReceiveOptions receive_options;
+  bool no_wait = false;
+  auto* receive_verb = app.add_subcommand("receive", "Write a channel's messages to standard output");
+  receive_verb->add_option("NAME", receive_options.name, "The channel")->required();
+  add_framing(*receive_verb, receive_options.framing);
+  auto* follow_option =
+      receive_verb->add_flag("--follow", receive_options.follow, "Go on when the stream is closed or the sender lost");
+  receive_verb->add_flag("--no-wait", no_wait, "Take what is there and end")->excludes(follow_option);
+  add_parsed(
+      *receive_verb, "--count", parse_size, [&](std::uint64_t value) { receive_options.count = value; },
+      "End after so many messages", "N");
+  add_timeout(*receive_verb, receive_options.timeout, "Wait so long for the next message, such as 500ms");
+  add_creation(*receive_verb, receive_options.creation);
+  receive_verb->footer(kReceiveFooter);
+  receive_verb->callback([&] {
+    receive_options.wait = !no_wait;
+    verb = [&] { return receive(place, receive_options, STDOUT_FILENO, output); };
+  });
+
+  const auto chosen = [&] {
+    const auto verbs = app.get_subcommands();
+    return verbs.empty() ? std::string{} : verbs.front()->get_name();
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return usage(error.what(), chosen());
+  }
+  if (!verb) return usage("a verb is missing, such as list", "");
+  if (socket_option->count() > 0 && place.socket.empty()) return usage("--socket needs a path", chosen());
+  if (output.json && receive_verb->parsed()) {
+    return usage("receive writes messages to standard output, where --json has no place", chosen());
+  }
+  if (user) place.scope = Registry::Scope::user;
+  if (system) place.scope = Registry::Scope::system;
+  place.may_start = !no_autostart;
+  output.style.header = !no_header;
+
+  const int exit_code = verb();
+  if (!std::cout.flush()) {
+    std::cerr << "nimsyncctl: cannot write to standard output\n";
+    return exit_code == 0 ? kExitFailed : exit_code;
+  }
+  return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const nimsync::Error& error) {
+    std::cerr << "nimsyncctl: " << nimsync::tools::printable(error.what()) << "\n";
+    return nimsync::row(error.errc()).exit_code;
+  } catch (const std::exception& error) {
+    std::cerr << "nimsyncctl: " << nimsync::tools::printable(error.what()) << "\n";
+    return nimsync::tools::kExitFailed;
+  }
+}
