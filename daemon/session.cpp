@@ -11,6 +11,7 @@
 #include <charconv>
 #include <ctime>
 #include <fstream>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -55,7 +56,7 @@ std::optional<std::uint32_t> group_number(const std::string& group) {
 
 }  // namespace
 
-void Service::tell(const protocol::WatchReply& event) {
+void Service::tell(const protocol::WatchReply& event) const {
   for (Session* watcher : std::set<Session*>(watchers)) watcher->tell(event);  // a copy: telling may end one
 }
 
@@ -274,9 +275,7 @@ void Session::grant(const Definition& definition, Role role) {
   const protocol::Peer peer{.pid = caller_.pid, .uid = caller_.uid, .command = command_of(caller_.pid)};
   auto granted = service_.store.grant(definition, role, peer);
   protocol::ChannelReply answer{service_.store.describe(definition)};
-  std::vector<os::Descriptor> descriptors;
-  for (os::Descriptor& each : granted) descriptors.push_back(std::move(each));
-  reply(answer, false, std::move(descriptors));
+  reply(answer, false, {std::make_move_iterator(granted.begin()), std::make_move_iterator(granted.end())});
   spdlog::debug("granted channel={} role={} uid={} pid={}", definition.name, protocol::name(role), caller_.uid,
                 caller_.pid);
   service_.tell({.what = "opened", .name = definition.name, .role = role});

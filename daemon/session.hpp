@@ -38,7 +38,7 @@ struct Service {
   std::set<Session*> watchers = {};
 
   /// Tells the watchers.
-  void tell(const protocol::WatchReply& event);
+  void tell(const protocol::WatchReply& event) const;
 };
 
 class Session : public std::enable_shared_from_this<Session> {

@@ -114,6 +114,34 @@ std::uint64_t tail_of(const Descriptor& forward, const Geometry& geometry, std::
   return layout::find_tail(geometry, from, word_at).value_or(from);
 }
 
+/// The living holder of a side, from its line and its grant.
+std::optional<Peer> holder_in(const Descriptor& folder, Role role) {
+  if (os::lease(os::open_as_watcher(folder, line_name(role))) != os::Lease::held) return std::nullopt;
+  Peer peer;
+  const auto text = read_file(folder, grant_name(role));
+  if (!text) return peer;
+  const Json json = Json::parse(*text, nullptr, false);
+  try {
+    if (json.is_object()) peer = json.get<Peer>();
+  } catch (const protocol::InvalidParameter&) {
+    peer = {};  // held, by somebody unknown
+  }
+  return peer;
+}
+
+/// A watcher that took a read lock on a line to keep holders out loses it: the line is made anew. Whoever watched the
+/// old one sees it removed and opens the channel again by name.
+void replace_line(const Descriptor& folder, const std::string& name) {
+  const Descriptor old = os::open_as_holder(folder, name);
+  const std::string temporary = "." + name;
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
+  os::make_line(folder, temporary);
+  if (::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str()) != 0) {
+    os::fail(errno, "cannot replace the line " + name);
+  }
+  os::ring(old);
+}
+
 }  // namespace
 
 Store::Store(const std::string& state_dir, Random random) : random_(std::move(random)) {
@@ -255,35 +283,8 @@ void Store::remove(const Definition& definition) {
   sweep(gone, &definition);
 }
 
-std::optional<Peer> Store::holder_in(const Descriptor& folder, Role role) const {
-  if (os::lease(os::open_as_watcher(folder, line_name(role))) != os::Lease::held) return std::nullopt;
-  Peer peer;
-  const auto text = read_file(folder, grant_name(role));
-  if (!text) return peer;
-  const Json json = Json::parse(*text, nullptr, false);
-  try {
-    if (json.is_object()) peer = json.get<Peer>();
-  } catch (const protocol::InvalidParameter&) {
-    peer = {};  // held, by somebody unknown
-  }
-  return peer;
-}
-
 std::optional<Peer> Store::holder(const Definition& definition, Role role) const {
   return holder_in(folder(definition.name), role);
-}
-
-/// A watcher that took a read lock on a line to keep holders out loses it: the line is made anew. Whoever watched the
-/// old one sees it removed and opens the channel again by name.
-void Store::replace_line(const Descriptor& folder, const std::string& name) {
-  const Descriptor old = os::open_as_holder(folder, name);
-  const std::string temporary = "." + name;
-  ::unlinkat(folder.get(), temporary.c_str(), 0);
-  os::make_line(folder, temporary);
-  if (::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str()) != 0) {
-    os::fail(errno, "cannot replace the line " + name);
-  }
-  os::ring(old);
 }
 
 std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, const Peer& peer) {

@@ -83,10 +83,8 @@ class Store {
 
   [[nodiscard]] std::string segment_name(std::uint64_t id, char side) const;
   [[nodiscard]] os::Descriptor folder(const std::string& name) const;
-  [[nodiscard]] std::optional<protocol::Peer> holder_in(const os::Descriptor& folder, protocol::Role role) const;
   void write_file(const os::Descriptor& folder, const std::string& name, const std::string& text) const;
   void sweep(const std::string& name, const Definition* definition) const;
-  void replace_line(const os::Descriptor& folder, const std::string& name);
 
   std::string path_;
   std::string prefix_;  // of our segments' names

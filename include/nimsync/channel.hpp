@@ -56,12 +56,13 @@ template <template <std::size_t, class> class Stamped, template <std::size_t, cl
 class RecordHalves {
  public:
   RecordHalves() = default;
-  RecordHalves(const RingMemory& memory, const Resume& resume) noexcept : layout_(memory.geometry.layout) {
+  [[gnu::always_inline]] RecordHalves(const RingMemory& memory, const Resume& resume) noexcept
+      : layout_(memory.geometry.layout) {
     if (layout_ == Layout::stamped) stamped_ = {memory, resume};
     if (layout_ == Layout::dense) dense_ = {memory, resume};
   }
 
-  [[nodiscard]] Layout layout() const noexcept { return layout_; }
+  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return layout_; }
 
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) noexcept {
@@ -84,15 +85,15 @@ template <template <std::size_t, class> class Stamped, template <std::size_t, cl
 class AnyHalves {
  public:
   AnyHalves() = default;
-  AnyHalves(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] AnyHalves(const RingMemory& memory, const Resume& resume) noexcept
       : records_(memory, resume), size_(memory.geometry.size) {
     if (memory.geometry.layout == Layout::framed) framed_ = {memory, resume};
   }
 
-  [[nodiscard]] Layout layout() const noexcept { return records_.layout(); }
-  [[nodiscard]] bool framed() const noexcept { return layout() == Layout::framed; }
+  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return records_.layout(); }
+  [[nodiscard, gnu::always_inline]] bool framed() const noexcept { return layout() == Layout::framed; }
   /// Of a record; of the largest frame.
-  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept { return size_; }
 
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) noexcept {
@@ -120,27 +121,27 @@ class SenderBase : public Endpoint {
   /// Ends the stream: the receiver takes what was sent, gets `closed` once, and then waits for the next stream. Gives
   /// the lease back, so that a new sender may attach at once. Data functions say `closed` from now on. A second call
   /// does nothing.
-  void close() noexcept {
-    halves_.use([](auto& ring) noexcept { ring.close(); });
+  [[gnu::always_inline]] void close() noexcept {
+    halves_.use([](auto& ring) __attribute__((always_inline)) { ring.close(); });
     internal::give_lease_back(attachment());
   }
 
   /// Records; bytes of ring (frames). 0 when closed or moved from.
-  [[nodiscard]] std::uint64_t capacity() const noexcept {
-    return halves_.use([](const auto& ring) noexcept { return ring.capacity(); });
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
+    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.capacity(); });
   }
   /// What the receiver hasn't released yet, in the same units. Exact for this side; the receiver goes on meanwhile.
-  [[nodiscard]] std::uint64_t size() const noexcept {
-    return halves_.use([](const auto& ring) noexcept { return ring.size(); });
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
+    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.size(); });
   }
-  [[nodiscard]] bool is_empty() const noexcept { return size() == 0; }
+  [[nodiscard, gnu::always_inline]] bool is_empty() const noexcept { return size() == 0; }
   /// Whether a record (a message of the maximum size) would not fit.
-  [[nodiscard]] bool is_full() const noexcept { return look() != Status::ok; }
-  [[nodiscard]] Layout layout() const noexcept { return halves_.layout(); }
+  [[nodiscard, gnu::always_inline]] bool is_full() const noexcept { return look() != Status::ok; }
+  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return halves_.layout(); }
 
   /// How the channel is, by one system call: `ok`, `closed` (this endpoint is), `peer_lost` (once per lost receiver),
   /// `removed`, `corrupted`.
-  Status check() noexcept {
+  [[gnu::always_inline]] Status check() noexcept {
     const Status ring = look();
     if (ring == Status::closed || ring == Status::corrupted) return ring;
     const Status found = internal::look(attachment());
@@ -149,21 +150,21 @@ class SenderBase : public Endpoint {
   }
 
  protected:
-  explicit SenderBase(const internal::Attached& attached) noexcept
+  [[gnu::always_inline]] explicit SenderBase(const internal::Attached& attached) noexcept
       : Endpoint(attached.attachment), halves_(attached.memory, attached.resume) {}
-  SenderBase(SenderBase&& from) noexcept
+  [[gnu::always_inline]] SenderBase(SenderBase&& from) noexcept
       : Endpoint(static_cast<Endpoint&&>(from)), halves_(std::exchange(from.halves_, Halves{})) {}
-  SenderBase& operator=(SenderBase&& from) noexcept {
+  [[gnu::always_inline]] SenderBase& operator=(SenderBase&& from) noexcept {
     if (this != &from) {
       Endpoint::operator=(static_cast<Endpoint&&>(from));
       halves_ = std::exchange(from.halves_, Halves{});
     }
     return *this;
   }
-  ~SenderBase() = default;
+  [[gnu::always_inline]] ~SenderBase() = default;
 
-  [[nodiscard]] Status look() const noexcept {
-    return halves_.use([](const auto& ring) noexcept { return ring.look(); });
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept {
+    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); });
   }
 
   Halves halves_;
@@ -175,10 +176,10 @@ class Sender final : public SenderBase<internal::RecordHalves<StampedSender, Den
 
  public:
   /// For the library: what Registry::sender and make_channel give.
-  explicit Sender(const internal::Attached& attached) noexcept : Sender::SenderBase(attached) {}
-  Sender(Sender&&) noexcept = default;
-  Sender& operator=(Sender&&) noexcept = default;
-  ~Sender() = default;
+  [[gnu::always_inline]] explicit Sender(const internal::Attached& attached) noexcept : Sender::SenderBase(attached) {}
+  [[gnu::always_inline]] Sender(Sender&&) noexcept = default;
+  [[gnu::always_inline]] Sender& operator=(Sender&&) noexcept = default;
+  [[gnu::always_inline]] ~Sender() = default;
 
   /// Sends a copy of `record`. `ok`, `would_block` (full), `closed`, `corrupted`. Wait-free.
   [[gnu::always_inline]] Status try_send(const T& record) noexcept {
@@ -219,13 +220,13 @@ template <>
 class Sender<Bytes> final : public SenderBase<internal::AnyHalves<StampedSender, DenseSender, FramedSender>> {
  public:
   /// For the library: what Registry::sender and make_channel give.
-  explicit Sender(const internal::Attached& attached) noexcept : SenderBase(attached) {}
-  Sender(Sender&&) noexcept = default;
-  Sender& operator=(Sender&&) noexcept = default;
-  ~Sender() = default;
+  [[gnu::always_inline]] explicit Sender(const internal::Attached& attached) noexcept : SenderBase(attached) {}
+  [[gnu::always_inline]] Sender(Sender&&) noexcept = default;
+  [[gnu::always_inline]] Sender& operator=(Sender&&) noexcept = default;
+  [[gnu::always_inline]] ~Sender() = default;
 
   /// The largest message in bytes; of a record channel, the size of all.
-  [[nodiscard]] std::uint64_t max_size() const noexcept { return halves_.size(); }
+  [[nodiscard, gnu::always_inline]] std::uint64_t max_size() const noexcept { return halves_.size(); }
 
   /// Sends a copy of `message`. `ok`, `would_block` (no room), `too_big` (above max_size(); of a record channel: not a
   /// record's size), `closed`, `corrupted`. Wait-free.
@@ -240,7 +241,7 @@ class Sender<Bytes> final : public SenderBase<internal::AnyHalves<StampedSender,
   }
 
   /// Sends the first of `messages`, as many as there is room for; returns how many.
-  std::size_t try_send_some(std::span<const std::span<const std::byte>> messages) noexcept {
+  [[gnu::always_inline]] std::size_t try_send_some(std::span<const std::span<const std::byte>> messages) noexcept {
     std::size_t sent = 0;
     while (sent < messages.size() && try_send(messages[sent]) == Status::ok) ++sent;
     return sent;
@@ -249,15 +250,16 @@ class Sender<Bytes> final : public SenderBase<internal::AnyHalves<StampedSender,
   /// Room for a message of up to `bytes` in shared memory; data() is null when there is none, or `bytes` is not a size
   /// that this channel takes. Valid, and unseen by the peer, until commit().
   [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t bytes) noexcept {
-    if (halves_.framed()) return halves_.use([&](auto& ring) noexcept { return ring.reserve(bytes); });
+    if (halves_.framed())
+      return halves_.use([&](auto& ring) __attribute__((always_inline)) { return ring.reserve(bytes); });
     if (bytes != max_size()) return {};
-    return halves_.use([](auto& ring) noexcept { return ring.reserve(1); });
+    return halves_.use([](auto& ring) __attribute__((always_inline)) { return ring.reserve(1); });
   }
   /// Sends the first `bytes` of the reservation as one message (of a record channel: the record). More than was
   /// reserved is a bug.
   [[gnu::always_inline]] void commit(std::size_t bytes) noexcept {
     const std::size_t n = halves_.framed() ? bytes : 1;
-    halves_.use([&](auto& ring) noexcept { ring.commit(n); });
+    halves_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
   }
 };
 
@@ -268,50 +270,50 @@ template <class Halves>
 class ReceiverBase : public Endpoint {
  public:
   /// Records; bytes of ring (frames). 0 when moved from.
-  [[nodiscard]] std::uint64_t capacity() const noexcept {
-    return halves_.use([](const auto& ring) noexcept { return ring.capacity(); });
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
+    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.capacity(); });
   }
   /// What waits to be received, of this stream and later ones, in the same units. The sender goes on meanwhile.
-  [[nodiscard]] std::uint64_t size() const noexcept {
-    return halves_.use([](const auto& ring) noexcept { return ring.size(); });
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
+    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.size(); });
   }
   /// Whether nothing of this stream waits.
-  [[nodiscard]] bool is_empty() const noexcept {
-    return halves_.use([](const auto& ring) noexcept { return ring.look(); }) != Status::ok;
+  [[nodiscard, gnu::always_inline]] bool is_empty() const noexcept {
+    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); }) != Status::ok;
   }
-  [[nodiscard]] bool is_full() const noexcept { return size() == capacity(); }
-  [[nodiscard]] Layout layout() const noexcept { return halves_.layout(); }
+  [[nodiscard, gnu::always_inline]] bool is_full() const noexcept { return size() == capacity(); }
+  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return halves_.layout(); }
 
   /// How the channel is, by one system call: `ok`, `closed` (the stream ended and all of it was received; once per
   /// stream), `peer_lost` (the sender went away and all it sent was received; once per lost sender), `removed`,
   /// `corrupted`.
-  Status check() noexcept {
+  [[gnu::always_inline]] Status check() noexcept {
     const Status found = internal::look(attachment());  // before the ring: what a dead sender sent is all there by now
     if (found == Status::removed) return found;
-    const Status ring = ended(halves_.use([](const auto& half) noexcept { return half.look(); }));
+    const Status ring = ended(halves_.use([](const auto& half) __attribute__((always_inline)) { return half.look(); }));
     if (ring != Status::would_block) return ring;
     if (found == Status::peer_lost) internal::count_loss(attachment());
     return found;
   }
 
  protected:
-  explicit ReceiverBase(const internal::Attached& attached) noexcept
+  [[gnu::always_inline]] explicit ReceiverBase(const internal::Attached& attached) noexcept
       : Endpoint(attached.attachment), halves_(attached.memory, attached.resume) {}
-  ReceiverBase(ReceiverBase&& from) noexcept
+  [[gnu::always_inline]] ReceiverBase(ReceiverBase&& from) noexcept
       : Endpoint(static_cast<Endpoint&&>(from)), halves_(std::exchange(from.halves_, Halves{})) {}
-  ReceiverBase& operator=(ReceiverBase&& from) noexcept {
+  [[gnu::always_inline]] ReceiverBase& operator=(ReceiverBase&& from) noexcept {
     if (this != &from) {
       Endpoint::operator=(static_cast<Endpoint&&>(from));
       halves_ = std::exchange(from.halves_, Halves{});
     }
     return *this;
   }
-  ~ReceiverBase() = default;
+  [[gnu::always_inline]] ~ReceiverBase() = default;
 
   /// Passes a status on; one that says closed is thereby told, and the next stream begins.
   [[gnu::always_inline]] Status ended(Status status) noexcept {
     if (status == Status::closed) [[unlikely]] {
-      halves_.use([](auto& ring) noexcept { ring.next_stream(); });
+      halves_.use([](auto& ring) __attribute__((always_inline)) { ring.next_stream(); });
     }
     return status;
   }
@@ -325,10 +327,11 @@ class Receiver final : public ReceiverBase<internal::RecordHalves<StampedReceive
 
  public:
   /// For the library: what Registry::receiver and make_channel give.
-  explicit Receiver(const internal::Attached& attached) noexcept : Receiver::ReceiverBase(attached) {}
-  Receiver(Receiver&&) noexcept = default;
-  Receiver& operator=(Receiver&&) noexcept = default;
-  ~Receiver() = default;
+  [[gnu::always_inline]] explicit Receiver(const internal::Attached& attached) noexcept
+      : Receiver::ReceiverBase(attached) {}
+  [[gnu::always_inline]] Receiver(Receiver&&) noexcept = default;
+  [[gnu::always_inline]] Receiver& operator=(Receiver&&) noexcept = default;
+  [[gnu::always_inline]] ~Receiver() = default;
 
   /// Copies the next record out and frees its place: at most once across a crash of the receiver. `ok`,
   /// `would_block` (empty), `closed` (the stream ended here; once), `corrupted`. Wait-free.
@@ -372,13 +375,13 @@ template <>
 class Receiver<Bytes> final : public ReceiverBase<internal::AnyHalves<StampedReceiver, DenseReceiver, FramedReceiver>> {
  public:
   /// For the library: what Registry::receiver and make_channel give.
-  explicit Receiver(const internal::Attached& attached) noexcept : ReceiverBase(attached) {}
-  Receiver(Receiver&&) noexcept = default;
-  Receiver& operator=(Receiver&&) noexcept = default;
-  ~Receiver() = default;
+  [[gnu::always_inline]] explicit Receiver(const internal::Attached& attached) noexcept : ReceiverBase(attached) {}
+  [[gnu::always_inline]] Receiver(Receiver&&) noexcept = default;
+  [[gnu::always_inline]] Receiver& operator=(Receiver&&) noexcept = default;
+  [[gnu::always_inline]] ~Receiver() = default;
 
   /// The largest message in bytes; of a record channel, the size of all.
-  [[nodiscard]] std::uint64_t max_size() const noexcept { return halves_.size(); }
+  [[nodiscard, gnu::always_inline]] std::uint64_t max_size() const noexcept { return halves_.size(); }
 
   /// Shows the next message in place; it stays valid, and the next one, until release(). At least once across a crash.
   /// `ok`, `would_block` (empty), `closed` (the stream ended here; once), `corrupted`. Wait-free.

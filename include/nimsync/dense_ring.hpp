@@ -18,23 +18,26 @@ template <std::size_t Size, class Policy>
 class DenseSlots {
  public:
   DenseSlots() = default;
-  explicit DenseSlots(const RingMemory& memory) noexcept
+  [[gnu::always_inline]] explicit DenseSlots(const RingMemory& memory) noexcept
       : ring_(memory.ring), mask_(memory.geometry.capacity - 1), size_(memory.geometry.size) {}
 
-  [[nodiscard]] std::size_t record_size() const noexcept { return Size == kSizeAtRunTime ? size_ : Size; }
-  [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept {
+  [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept {
+    return Size == kSizeAtRunTime ? size_ : Size;
+  }
+  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
     return ring_ + (position & mask_) * record_size();
   }
   /// How many of `count` records from `position` on lie in a row.
-  [[nodiscard]] std::uint64_t in_a_row(std::uint64_t position, std::uint64_t count) const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t in_a_row(std::uint64_t position, std::uint64_t count) const noexcept {
     return std::min(count, mask_ + 1 - (position & mask_));
   }
-  void copy_in(std::uint64_t position, const std::byte* records, std::uint64_t count) const noexcept {
+  [[gnu::always_inline]] void copy_in(std::uint64_t position, const std::byte* records,
+                                      std::uint64_t count) const noexcept {
     const std::uint64_t first = in_a_row(position, count) * record_size();
     Policy::template copy<0>(at(position), records, first);
     Policy::template copy<0>(ring_, records + first, count * record_size() - first);
   }
-  void copy_out(std::uint64_t position, std::byte* records, std::uint64_t count) const noexcept {
+  [[gnu::always_inline]] void copy_out(std::uint64_t position, std::byte* records, std::uint64_t count) const noexcept {
     const std::uint64_t first = in_a_row(position, count) * record_size();
     Policy::template copy<0>(records, at(position), first);
     Policy::template copy<0>(records + first, ring_, count * record_size() - first);
@@ -51,11 +54,11 @@ class DenseSender : public SendingHalf<Policy> {
  public:
   /// Of no channel: says closed.
   DenseSender() = default;
-  DenseSender(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] DenseSender(const RingMemory& memory, const Resume& resume) noexcept
       : SendingHalf<Policy>(memory, resume), slots_(memory) {}
 
   /// Copies one record in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: not a record's size.
-  Status try_send(std::span<const std::byte> record) noexcept {
+  [[gnu::always_inline]] Status try_send(std::span<const std::byte> record) noexcept {
     if (record.size() == slots_.record_size()) return try_send(record.data());
     return this->open_ ? Status::too_big : Status::closed;
   }
@@ -93,7 +96,7 @@ class DenseSender : public SendingHalf<Policy> {
   }
 
   /// `ok` with room, else what try_send would say.
-  [[nodiscard]] Status look() const noexcept { return this->room().status; }
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept { return this->room().status; }
 
  private:
   /// How many of `count` records fit. Looks at the shared head only when the known room is too small.
@@ -118,7 +121,7 @@ class DenseReceiver : public ReceivingHalf<Policy> {
  public:
   /// Of no channel: for ever empty.
   DenseReceiver() = default;
-  DenseReceiver(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] DenseReceiver(const RingMemory& memory, const Resume& resume) noexcept
       : ReceivingHalf<Policy>(memory, resume), slots_(memory), tail_(resume.position) {}
 
   /// Copies one record out and frees its slot. `ok`, `would_block`, `closed` (until next_stream()), `corrupted`.
@@ -163,9 +166,11 @@ class DenseReceiver : public ReceivingHalf<Policy> {
   }
 
   /// Messages that wait, of this stream and later ones.
-  [[nodiscard]] std::uint64_t size() const noexcept { return this->hint() - position_; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept { return this->hint() - position_; }
   /// `ok` when a message waits, else what try_receive would say.
-  [[nodiscard]] Status look() const noexcept { return position_ != tail_ ? Status{Status::ok} : news().status; }
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept {
+    return position_ != tail_ ? Status{Status::ok} : news().status;
+  }
 
  private:
   struct News {

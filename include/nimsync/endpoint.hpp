@@ -76,27 +76,29 @@ class Endpoint {
 
   /// Makes the blocking call that is under way, or else the next one, return `interrupted`. From any thread, or from a
   /// signal handler; the endpoint must not be moved or destroyed meanwhile.
-  void interrupt() const noexcept {
+  [[gnu::always_inline]] void interrupt() const noexcept {
     if (attachment_ != nullptr) internal::interrupt(attachment_);
   }
 
   /// The channel's name; empty for a channel without a registry and for an endpoint that was moved from.
-  [[nodiscard]] const std::string& name() const noexcept { return internal::channel_name(attachment_); }
+  [[nodiscard, gnu::always_inline]] const std::string& name() const noexcept {
+    return internal::channel_name(attachment_);
+  }
 
   /// Whether it is attached: false after a move from it.
-  [[nodiscard]] bool is_attached() const noexcept { return attachment_ != nullptr; }
+  [[nodiscard, gnu::always_inline]] bool is_attached() const noexcept { return attachment_ != nullptr; }
 
  protected:
-  explicit Endpoint(internal::Attachment* attachment) noexcept : attachment_(attachment) {}
-  Endpoint(Endpoint&& from) noexcept : attachment_(std::exchange(from.attachment_, nullptr)) {}
-  Endpoint& operator=(Endpoint&& from) noexcept {
+  [[gnu::always_inline]] explicit Endpoint(internal::Attachment* attachment) noexcept : attachment_(attachment) {}
+  [[gnu::always_inline]] Endpoint(Endpoint&& from) noexcept : attachment_(std::exchange(from.attachment_, nullptr)) {}
+  [[gnu::always_inline]] Endpoint& operator=(Endpoint&& from) noexcept {
     if (this != &from) {
       internal::detach(attachment_);
       attachment_ = std::exchange(from.attachment_, nullptr);
     }
     return *this;
   }
-  ~Endpoint() { internal::detach(attachment_); }
+  [[gnu::always_inline]] ~Endpoint() { internal::detach(attachment_); }
 
   /// Repeats `attempt`, a call that returns would_block while nothing can be done, until it can be or the wait ends.
   template <class Attempt>
@@ -133,7 +135,7 @@ class Endpoint {
     }
   }
 
-  [[nodiscard]] internal::Attachment* attachment() const noexcept { return attachment_; }
+  [[nodiscard, gnu::always_inline]] internal::Attachment* attachment() const noexcept { return attachment_; }
 
  private:
   internal::Attachment* attachment_;

@@ -22,7 +22,7 @@ class FramedSender : public SendingHalf<Policy> {
  public:
   /// Of no channel: says closed.
   FramedSender() = default;
-  FramedSender(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] FramedSender(const RingMemory& memory, const Resume& resume) noexcept
       : SendingHalf<Policy>(memory, resume),
         ring_(memory.ring),
         largest_(memory.geometry.size),
@@ -55,7 +55,7 @@ class FramedSender : public SendingHalf<Policy> {
   }
 
   /// `ok` with room for a message of the maximum size, else why not.
-  [[nodiscard]] Status look() const noexcept {
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept {
     const auto found = this->room();
     if (found.status != Status::ok) return found.status;
     return needed(largest_) <= found.limit - position_ ? Status::ok : Status::would_block;
@@ -63,8 +63,10 @@ class FramedSender : public SendingHalf<Policy> {
 
  private:
   static std::uint64_t needed(std::uint64_t bytes) noexcept { return layout::frame_bytes(bytes) + layout::kFrameWord; }
-  [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept { return ring_ + (position & (capacity_ - 1)); }
-  [[nodiscard]] std::uint64_t* word_at(std::uint64_t position) const noexcept {
+  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
+    return ring_ + (position & (capacity_ - 1));
+  }
+  [[nodiscard, gnu::always_inline]] std::uint64_t* word_at(std::uint64_t position) const noexcept {
     return reinterpret_cast<std::uint64_t*>(at(position));
   }
 
@@ -105,7 +107,7 @@ class FramedReceiver : public ReceivingHalf<Policy> {
  public:
   /// Of no channel: assign before use.
   FramedReceiver() = default;
-  FramedReceiver(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] FramedReceiver(const RingMemory& memory, const Resume& resume) noexcept
       : ReceivingHalf<Policy>(memory, resume),
         ring_(memory.ring),
         largest_(memory.geometry.size),
@@ -133,14 +135,16 @@ class FramedReceiver : public ReceivingHalf<Policy> {
   }
 
   /// Bytes of ring that wait, of this stream and later ones.
-  [[nodiscard]] std::uint64_t size() const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
     const std::uint64_t from = this->hint();
     const RingMemory memory{.ring = ring_, .geometry = {Layout::framed, largest_, capacity_}};
     // Not found: the sender was faster than the search, and is further on.
     return std::min(find_tail<Policy>(memory, from).value_or(from) - position_, capacity_);
   }
   /// `ok` when a message waits, else what try_peek would say.
-  [[nodiscard]] Status look() const noexcept { return next_ != position_ ? Status{Status::ok} : find().status; }
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept {
+    return next_ != position_ ? Status{Status::ok} : find().status;
+  }
 
  private:
   struct Found {
@@ -148,7 +152,9 @@ class FramedReceiver : public ReceivingHalf<Policy> {
     Status status;
   };
 
-  [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept { return ring_ + (position & (capacity_ - 1)); }
+  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
+    return ring_ + (position & (capacity_ - 1));
+  }
 
   /// What the word at the receiver's position says; it is read once.
   [[nodiscard, gnu::always_inline]] Found find() const noexcept {

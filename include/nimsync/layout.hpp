@@ -240,7 +240,7 @@ static_assert(stride(Layout::stamped, 8) == 64 && stride(Layout::stamped, 56) ==
 static_assert(stride(Layout::stamped, 57) == 128 && stride(Layout::stamped, 64) == 128);
 static_assert(stride(Layout::dense, 24) == 24);
 static_assert(frame_bytes(0) == 8 && frame_bytes(1) == 16 && frame_bytes(8) == 16);
-static_assert(forward_bytes({Layout::dense, 8, 16}, 4096) + return_bytes(4096) == 2 * 4096);
+static_assert(forward_bytes({Layout::dense, 8, 16}, 4096) + return_bytes(4096) == std::uint64_t{2} * 4096);
 static_assert(mark(5, 256 + 3) == ((std::uint64_t{3} << 56) | 5) && distance(4, mark(7, 9)) == 3);
 static_assert(is_of_stream(mark(5, 3), 256 + 3) && !is_of_stream(mark(5, 3), 4));
 

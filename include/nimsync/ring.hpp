@@ -36,10 +36,12 @@ struct RingMemory {
   std::byte* ring = nullptr;     // the slots; for frames, mapped twice in a row
   Geometry geometry;
 
-  [[nodiscard]] layout::ForwardHeader* forward_header() const noexcept {
+  [[nodiscard, gnu::always_inline]] layout::ForwardHeader* forward_header() const noexcept {
     return reinterpret_cast<layout::ForwardHeader*>(forward);
   }
-  [[nodiscard]] layout::Header* return_header() const noexcept { return reinterpret_cast<layout::Header*>(back); }
+  [[nodiscard, gnu::always_inline]] layout::Header* return_header() const noexcept {
+    return reinterpret_cast<layout::Header*>(back);
+  }
 };
 
 /// Where an endpoint goes on: what attaching found in the owner's own segment.
@@ -118,7 +120,7 @@ class SendingHalf {
  public:
   /// Ends the stream after what was sent; everything later says closed. One store, of `streams`, does it: killed
   /// before, the stream goes on with a successor.
-  void close() noexcept {
+  [[gnu::always_inline]] void close() noexcept {
     if (!open_) return;
     store_position();
     Policy::store_relaxed(&forward_->ends[stream_ % layout::kStreamEnds], position_);
@@ -127,15 +129,15 @@ class SendingHalf {
     limit_ = position_;
   }
 
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return open_ ? capacity_ : 0; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept { return open_ ? capacity_ : 0; }
   /// Messages that the receiver hasn't released; bytes of ring (frames).
-  [[nodiscard]] std::uint64_t size() const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
     return open_ ? std::min(position_ - Policy::load_acquire(&back_->position), capacity_) : 0;
   }
 
  protected:
   SendingHalf() = default;
-  SendingHalf(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] SendingHalf(const RingMemory& memory, const Resume& resume) noexcept
       : forward_(memory.forward_header()),
         back_(memory.return_header()),
         capacity_(memory.geometry.capacity),
@@ -185,17 +187,17 @@ template <class Policy>
 class ReceivingHalf {
  public:
   /// After `closed`: goes on with the stream behind it.
-  void next_stream() noexcept {
+  [[gnu::always_inline]] void next_stream() noexcept {
     ++stream_;
     tag_ = layout::stream_tag(stream_);
     Policy::store_release(&back_->streams, stream_);
   }
 
-  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept { return capacity_; }
 
  protected:
   ReceivingHalf() = default;
-  ReceivingHalf(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] ReceivingHalf(const RingMemory& memory, const Resume& resume) noexcept
       : forward_(memory.forward_header()),
         back_(memory.return_header()),
         capacity_(memory.geometry.capacity),
@@ -211,7 +213,7 @@ class ReceivingHalf {
   }
 
   /// The header's position when it is ahead of the receiver, else the receiver's own.
-  [[nodiscard]] std::uint64_t hint() const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t hint() const noexcept {
     const std::uint64_t ahead =
         layout::distance(position_, Policy::load_acquire(&forward_->common.position));  // SYNC: payload visible
     return position_ + (ahead <= capacity_ ? ahead : 0);

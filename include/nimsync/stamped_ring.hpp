@@ -31,15 +31,19 @@ template <std::size_t Size>
 class StampedSlots {
  public:
   StampedSlots() = default;
-  explicit StampedSlots(const RingMemory& memory) noexcept
+  [[gnu::always_inline]] explicit StampedSlots(const RingMemory& memory) noexcept
       : ring_(memory.ring), mask_(memory.geometry.capacity - 1), size_(memory.geometry.size) {}
 
-  [[nodiscard]] std::size_t record_size() const noexcept { return Size == kSizeAtRunTime ? size_ : Size; }
-  [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept {
+  [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept {
+    return Size == kSizeAtRunTime ? size_ : Size;
+  }
+  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
     return ring_ + (position & mask_) * layout::stride(Layout::stamped, record_size());
   }
-  [[nodiscard]] std::uint64_t* stamp(std::byte* slot) const noexcept { return layout::stamp(slot, record_size()); }
-  [[nodiscard]] RingMemory memory() const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t* stamp(std::byte* slot) const noexcept {
+    return layout::stamp(slot, record_size());
+  }
+  [[nodiscard, gnu::always_inline]] RingMemory memory() const noexcept {
     return {.ring = ring_, .geometry = {Layout::stamped, record_size(), mask_ + 1}};
   }
 
@@ -54,7 +58,7 @@ class StampedSender : public SendingHalf<Policy> {
  public:
   /// Of no channel: says closed.
   StampedSender() = default;
-  StampedSender(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] StampedSender(const RingMemory& memory, const Resume& resume) noexcept
       : SendingHalf<Policy>(memory, resume),
         slots_(memory),
         hint_mask_(layout::hint_every(memory.geometry.capacity) - 1) {
@@ -62,7 +66,7 @@ class StampedSender : public SendingHalf<Policy> {
   }
 
   /// Copies one record in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: not a record's size.
-  Status try_send(std::span<const std::byte> record) noexcept {
+  [[gnu::always_inline]] Status try_send(std::span<const std::byte> record) noexcept {
     if (record.size() == slots_.record_size()) return try_send(record.data());
     return this->open_ ? Status::too_big : Status::closed;
   }
@@ -98,7 +102,7 @@ class StampedSender : public SendingHalf<Policy> {
   }
 
   /// `ok` with room, else what try_send would say.
-  [[nodiscard]] Status look() const noexcept { return this->room().status; }
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept { return this->room().status; }
 
  private:
   [[gnu::always_inline]] void publish(std::byte* slot) noexcept {
@@ -122,7 +126,7 @@ class StampedReceiver : public ReceivingHalf<Policy> {
  public:
   /// Of no channel: assign before use.
   StampedReceiver() = default;
-  StampedReceiver(const RingMemory& memory, const Resume& resume) noexcept
+  [[gnu::always_inline]] StampedReceiver(const RingMemory& memory, const Resume& resume) noexcept
       : ReceivingHalf<Policy>(memory, resume), slots_(memory) {}
 
   /// Copies one record out and frees its slot. `ok`, `would_block`, `closed` (until next_stream()), `corrupted`.
@@ -166,7 +170,7 @@ class StampedReceiver : public ReceivingHalf<Policy> {
   }
 
   /// Messages that wait, of this stream and later ones.
-  [[nodiscard]] std::uint64_t size() const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
     const std::uint64_t from = this->hint();
     // Not found: the sender was faster than the search, and is further on.
     const std::uint64_t tail =
@@ -174,7 +178,7 @@ class StampedReceiver : public ReceivingHalf<Policy> {
     return std::min(tail - position_, this->capacity_);
   }
   /// `ok` when a message waits, else what try_receive would say.
-  [[nodiscard]] Status look() const noexcept {
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept {
     const std::byte* slot = nullptr;
     return find(slot);
   }

@@ -80,7 +80,7 @@ void end_lease(const Descriptor& holder) noexcept {
 
 void ring(const Descriptor& holder) noexcept {
   const char byte = 1;
-  static_cast<void>(!::write(holder.get(), &byte, 1));  // EAGAIN: full, and so rung
+  [[maybe_unused]] const ssize_t written = ::write(holder.get(), &byte, 1);  // EAGAIN: full, and so rung
 }
 
 News look(const Descriptor& watcher) noexcept {
@@ -89,7 +89,7 @@ News look(const Descriptor& watcher) noexcept {
   News news{.rung = (line.revents & POLLIN) != 0, .hung_up = (line.revents & POLLHUP) != 0};
   if (news.rung) {
     std::array<char, kBufferBytes> drain{};  // one read empties a line; what floods it is read no further
-    static_cast<void>(!::read(watcher.get(), drain.data(), drain.size()));
+    [[maybe_unused]] const ssize_t drained = ::read(watcher.get(), drain.data(), drain.size());
   }
   return news;
 }

@@ -85,6 +85,7 @@ mutant(the_frame_is_committed_before_the_payload framed_ring.hpp crashes
 
 mutant(the_slot_is_freed_before_it_is_copied_out stamped_ring.hpp interleavings
 "    Policy::template copy<Size>(record, slot, slots_.record_size());
+    peeked_ = false;
     this->free_to(position_ + 1);
 "
 "    this->free_to(position_ + 1);

@@ -686,7 +686,7 @@ TEST_F(Service, ForgetsClientsThatLeaveInTheMiddle) {
             .dump();
     client.send(call + '\0');  // and gone before the answer: no lease may stay behind
   }
-  ASSERT_TRUE(eventually([&] { return descriptors_of(daemon.pid()) == before; }));
+  ASSERT_TRUE(eventually([&] { return descriptors_of(daemon.pid()) <= before; }));
   auto registry = connect();
   EXPECT_NO_THROW(static_cast<void>(registry.sender<std::uint64_t>("x")));
 }
@@ -701,7 +701,7 @@ TEST_F(Service, ClosesDescriptorsThatNobodyAskedFor) {
     ASSERT_TRUE(client.send_descriptor(call, 0));
     ASSERT_TRUE(client.receive().has_value());
   }
-  EXPECT_EQ(descriptors_of(daemon.pid()), before);
+  EXPECT_TRUE(eventually([&] { return descriptors_of(daemon.pid()) <= before; }));
 }
 
 TEST_F(Service, ServesOthersBesideAThousandIdleConnections) {
@@ -1048,7 +1048,7 @@ TEST_F(Service, HoldsTenThousandChannelsInLittleMemoryAndWithoutDescriptors) {
     auto tx = registry.sender<std::uint64_t>("channel." + std::to_string(i));
     ASSERT_TRUE(tx.try_send(1));
   }
-  EXPECT_EQ(descriptors_of(daemon.pid()), descriptors);
+  EXPECT_TRUE(eventually([&] { return descriptors_of(daemon.pid()) <= descriptors; }));
   for (int i = 0; i < count; ++i) registry.remove("channel." + std::to_string(i));
   EXPECT_TRUE(registry.list().empty());
   EXPECT_TRUE(fs::is_empty(daemon.state() + "/channels"));

@@ -13,7 +13,6 @@ namespace nimsync::tools {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 constexpr MessageRule kFrames{.size = 10, .is_record = false};
 constexpr MessageRule kRecords{.size = 4, .is_record = true};
