@@ -1,0 +1,245 @@
+#include "bench/open_cost.hpp"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+
+#include "bench/machine.hpp"
+#include "bench/shared.hpp"
+#include "nimsync/nimsync.hpp"
+
+namespace bench {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kCapacity = 1024;
+constexpr int kOpenings = 32;  // a sample
+constexpr int kAttempts = 12;
+constexpr std::chrono::seconds kPatience{60};
+
+struct Outcome {
+  double open_ns;
+  double bare_ns;
+  std::uint64_t dropped;
+};
+
+struct Findings {
+  std::atomic<std::uint64_t> rounds;
+  std::array<char, 1024> error;
+};
+
+/// As long as what the library sends to open a channel.
+std::string request() {
+  return Json{{"method", "io.nimsync.registry.Open"},
+              {"parameters",
+               {{"name", "bench-open"},
+                {"role", "receiver"},
+                {"expect", {{"layout", "stamped"}, {"size", 8}, {"capacity", 0}, {"alignment", 8}, {"type", ""}}}}}}
+      .dump();
+}
+
+class Socket {
+ public:
+  explicit Socket(int fd) : fd_(fd) {
+    if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "a socket of the echo server");
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket() { ::close(fd_); }
+
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+
+  /// One JSON value with a NUL behind it, either way.
+  [[nodiscard]] Json read() const {
+    std::string text;
+    while (text.empty() || text.back() != '\0') {
+      std::array<char, 4096> part;
+      const ssize_t got = ::read(fd_, part.data(), part.size());
+      if (got <= 0) throw std::runtime_error("the echo server's connection broke");
+      text.append(part.data(), static_cast<std::size_t>(got));
+    }
+    text.pop_back();
+    return Json::parse(text);
+  }
+  void write(const std::string& text) const {
+    const std::size_t bytes = text.size() + 1;
+    if (::send(fd_, text.c_str(), bytes, MSG_NOSIGNAL) != static_cast<ssize_t>(bytes)) {
+      throw std::runtime_error("the echo server's connection broke");
+    }
+  }
+
+ private:
+  int fd_;
+};
+
+int new_socket() {
+  return ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+/// Binds or connects.
+template <class Use>
+void at(const std::string& path, Use use) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path)
+    throw std::runtime_error("the path " + path + " is too long for a socket");
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (use(reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(sizeof address)) != 0) {
+    throw std::system_error(errno, std::generic_category(), path);
+  }
+}
+
+void echo(const Socket& listening) {
+  for (;;) {
+    const Socket connection(::accept4(listening.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+    connection.write(connection.read().dump());
+  }
+}
+
+/// ns, the median of kOpenings; what `once` gives is let go of outside the measured time.
+template <class Once>
+double typical(Once once) {
+  std::vector<double> ns;
+  for (int i = 0; i < kOpenings; ++i) {
+    const auto begin = Clock::now();
+    const auto opened = once();
+    ns.push_back(ns_between(begin, Clock::now()));
+    static_cast<void>(opened);
+  }
+  return summarise(std::move(ns)).median;
+}
+
+double bare(const std::string& path, const std::string& text) {
+  return typical([&] {
+    auto connection = std::make_unique<Socket>(new_socket());
+    at(path, [&](const sockaddr* address, socklen_t length) { return ::connect(connection->fd(), address, length); });
+    connection->write(text);
+    if (connection->read().at("method") != "io.nimsync.registry.Open") throw std::runtime_error("the echo is wrong");
+    return connection;
+  });
+}
+
+double open(const std::string& socket) {
+  return typical([&] { return nimsync::Registry::connect(socket).receiver<Record<8>>("bench-open"); });
+}
+
+Outcome measure(const std::string& echo_path, const std::string& registry_socket) {
+  static const std::string text = request();
+  Outcome outcome{};
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const double before = bare(echo_path, text);
+    const double ns = open(registry_socket);
+    const double after = bare(echo_path, text);
+    if (same_regime(before, after)) {
+      outcome.open_ns = ns;
+      outcome.bare_ns = (before + after) / 2;
+      break;
+    }
+    ++outcome.dropped;
+  }
+  return outcome;
+}
+
+}  // namespace
+
+Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, const Progress& progress) {
+  pin(registry.process().pid(), options.far_cpu);
+  nimsync::Registry::connect(registry.socket())
+      .create("bench-open", {.size = sizeof(Record<8>), .alignment = alignof(Record<8>), .type = {}},
+              {.capacity = kCapacity});
+
+  const std::string echo_path = registry.path("echo.sock");
+  const Socket listening(new_socket());
+  at(echo_path, [&](const sockaddr* address, socklen_t length) { return ::bind(listening.fd(), address, length); });
+  if (::listen(listening.fd(), 16) != 0) throw std::system_error(errno, std::generic_category(), echo_path);
+
+  Shared<Findings> findings;
+  Shared<Outcome> outcomes(options.rounds);
+  const auto guarded = [&](const std::function<void()>& body) {
+    return [&findings, body] {
+      try {
+        body();
+        return 0;
+      } catch (const std::exception& failure) {
+        std::strncpy(findings->error.data(), failure.what(), findings->error.size() - 1);
+        return 1;
+      }
+    };
+  };
+  Child server = Child::fork(guarded([&] {
+    pin(0, options.far_cpu);
+    echo(listening);
+  }));
+  Child client = Child::fork(guarded([&] {
+    pin(0, options.near_cpu);
+    static_cast<void>(open(registry.socket()));  // whatever is slow the first time
+    for (std::size_t round = 0; round < options.rounds; ++round) {
+      outcomes[round] = measure(echo_path, registry.socket());
+      findings->rounds.store(round + 1, std::memory_order_relaxed);
+    }
+  }));
+
+  std::uint64_t seen = 0;
+  auto moved = Clock::now();
+  for (std::optional<std::string> ended; !ended;) {
+    constexpr int kGlance_ms = 200;
+    static_cast<void>(next_signal(kGlance_ms));
+    ended = client.ended();
+    const auto server_ended = server.ended();
+    if ((ended && *ended != "ended with exit code 0") || server_ended) {
+      throw std::runtime_error("the " + std::string(ended ? "client" : "echo server") + " of the workload open " +
+                               ended.value_or(server_ended.value_or("")) + ": " + findings->error.data());
+    }
+    if (const auto how = registry.process().ended()) {
+      throw std::runtime_error("nimsyncd " + *how + " during the workload open; it said: " + registry.log());
+    }
+    const std::uint64_t rounds = findings->rounds.load(std::memory_order_relaxed);
+    if (rounds != seen) {
+      seen = rounds;
+      moved = Clock::now();
+    } else if (Clock::now() - moved > kPatience) {
+      throw std::runtime_error("nothing moved for " + std::to_string(kPatience.count()) + " s in the workload open");
+    }
+    progress("open, round " + std::to_string(rounds + 1));
+  }
+
+  std::vector<double> open_us;
+  std::vector<double> bare_us;
+  std::vector<double> ratios;
+  std::uint64_t dropped = 0;
+  for (std::size_t round = 0; round < outcomes.size(); ++round) {
+    const Outcome& outcome = outcomes[round];
+    dropped += outcome.dropped;
+    if (outcome.open_ns == 0) continue;
+    open_us.push_back(outcome.open_ns / 1000);
+    bare_us.push_back(outcome.bare_ns / 1000);
+    ratios.push_back(outcome.open_ns / outcome.bare_ns);
+  }
+  const std::string bare_name = "bare JSON round trip";
+  const std::size_t kept = open_us.size();
+  return {"open",
+          sizeof(Record<8>),
+          kCapacity,
+          "us",
+          {},
+          {{bare_name, summarise(std::move(bare_us)), {}, kept, dropped},
+           {"connect, open, map",
+            summarise(std::move(open_us)),
+            {{bare_name, summarise(std::move(ratios))}},
+            kept,
+            dropped}}};
+}
+
+}  // namespace bench
