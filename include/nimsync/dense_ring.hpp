@@ -19,33 +19,34 @@ class DenseSlots {
  public:
   DenseSlots() = default;
   [[gnu::always_inline]] explicit DenseSlots(const RingMemory& memory) noexcept
-      : ring_(memory.ring), mask_(memory.geometry.capacity - 1), size_(memory.geometry.size) {}
+      : ring_(memory.ring), size_(memory.geometry.size) {}
 
   [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept {
     return Size == kSizeAtRunTime ? size_ : Size;
   }
-  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
-    return ring_ + (position & mask_) * record_size();
+  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t index) const noexcept {
+    return ring_ + index * record_size();
   }
-  /// How many of `count` records from `position` on lie in a row.
-  [[nodiscard, gnu::always_inline]] std::uint64_t in_a_row(std::uint64_t position, std::uint64_t count) const noexcept {
-    return std::min(count, mask_ + 1 - (position & mask_));
+  /// How many of `count` records from `index` on lie in a row.
+  [[nodiscard, gnu::always_inline]] static std::uint64_t in_a_row(std::uint64_t index, std::uint64_t count,
+                                                                  std::uint64_t mask) noexcept {
+    return std::min(count, mask + 1 - index);
   }
-  [[gnu::always_inline]] void copy_in(std::uint64_t position, const std::byte* records,
-                                      std::uint64_t count) const noexcept {
-    const std::uint64_t first = in_a_row(position, count) * record_size();
-    Policy::template copy<0>(at(position), records, first);
+  [[gnu::always_inline]] void copy_in(std::uint64_t index, const std::byte* records, std::uint64_t count,
+                                      std::uint64_t mask) const noexcept {
+    const std::uint64_t first = in_a_row(index, count, mask) * record_size();
+    Policy::template copy<0>(at(index), records, first);
     Policy::template copy<0>(ring_, records + first, count * record_size() - first);
   }
-  [[gnu::always_inline]] void copy_out(std::uint64_t position, std::byte* records, std::uint64_t count) const noexcept {
-    const std::uint64_t first = in_a_row(position, count) * record_size();
-    Policy::template copy<0>(records, at(position), first);
+  [[gnu::always_inline]] void copy_out(std::uint64_t index, std::byte* records, std::uint64_t count,
+                                       std::uint64_t mask) const noexcept {
+    const std::uint64_t first = in_a_row(index, count, mask) * record_size();
+    Policy::template copy<0>(records, at(index), first);
     Policy::template copy<0>(records + first, ring_, count * record_size() - first);
   }
 
  private:
   std::byte* ring_ = nullptr;
-  std::uint64_t mask_ = 0;
   std::uint64_t size_ = 0;
 };
 
@@ -67,7 +68,7 @@ class DenseSender : public SendingHalf<Policy> {
       const Status status = look_for_room();
       if (status != Status::ok) return status;
     }
-    Policy::template copy<Size>(slots_.at(position_), record, slots_.record_size());
+    Policy::template copy<Size>(slots_.at(position_ & mask_), record, slots_.record_size());
     publish(1);
     return Status::ok;
   }
@@ -76,7 +77,7 @@ class DenseSender : public SendingHalf<Policy> {
   [[gnu::always_inline]] std::size_t try_send_some(const std::byte* records, std::size_t count) noexcept {
     const std::uint64_t fit = make_room(count);
     if (fit == 0) return 0;
-    slots_.copy_in(position_, records, fit);
+    slots_.copy_in(position_ & mask_, records, fit, mask_);
     publish(fit);
     return fit;
   }
@@ -86,7 +87,7 @@ class DenseSender : public SendingHalf<Policy> {
   [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t count = 1) noexcept {
     const std::uint64_t fit = make_room(count);
     if (fit == 0) return {};
-    return {slots_.at(position_), slots_.in_a_row(position_, fit) * slots_.record_size()};
+    return {slots_.at(position_ & mask_), slots_.in_a_row(position_ & mask_, fit, mask_) * slots_.record_size()};
   }
 
   /// Publishes the first `count` reserved records. More than there is room for is a bug, and cut to the room.
@@ -110,6 +111,7 @@ class DenseSender : public SendingHalf<Policy> {
     this->store_position();
   }
 
+  using SendingHalf<Policy>::mask_;
   using SendingHalf<Policy>::position_;
   using SendingHalf<Policy>::limit_;
   using SendingHalf<Policy>::look_for_room;
@@ -130,7 +132,7 @@ class DenseReceiver : public ReceivingHalf<Policy> {
       const Status status = look_for_news();
       if (status != Status::ok) return status;
     }
-    Policy::template copy<Size>(record, slots_.at(position_), slots_.record_size());
+    Policy::template copy<Size>(record, slots_.at(position_ & mask_), slots_.record_size());
     this->free_to(position_ + 1);
     return Status::ok;
   }
@@ -139,7 +141,7 @@ class DenseReceiver : public ReceivingHalf<Policy> {
   [[gnu::always_inline]] std::size_t try_receive_some(std::byte* records, std::size_t count) noexcept {
     const std::uint64_t ready = gather(count);
     if (ready == 0) return 0;
-    slots_.copy_out(position_, records, ready);
+    slots_.copy_out(position_ & mask_, records, ready, mask_);
     this->free_to(position_ + ready);
     return ready;
   }
@@ -153,7 +155,7 @@ class DenseReceiver : public ReceivingHalf<Policy> {
       if (position_ == tail_) return status;
     }
     const std::uint64_t ready = std::min<std::uint64_t>(count, tail_ - position_);
-    records = {slots_.at(position_), slots_.in_a_row(position_, ready) * slots_.record_size()};
+    records = {slots_.at(position_ & mask_), slots_.in_a_row(position_ & mask_, ready, mask_) * slots_.record_size()};
     return Status::ok;
   }
 
@@ -183,7 +185,7 @@ class DenseReceiver : public ReceivingHalf<Policy> {
     const std::uint64_t mark = Policy::load_acquire(&forward_->common.position);  // SYNC: payload visible
     const std::uint64_t ahead = layout::distance(position_, mark);
     if (ahead == 0) return {position_, at_end<Policy>(forward_, position_, stream_)};
-    if (ahead > this->capacity_) return {position_, Status::corrupted};
+    if (ahead > mask_ + 1) return {position_, Status::corrupted};
     if (layout::is_of_stream(mark, stream_)) [[likely]]
       return {position_ + ahead, Status::ok};
     return own_stream(forward_, position_, stream_, ahead);
@@ -212,6 +214,7 @@ class DenseReceiver : public ReceivingHalf<Policy> {
   }
 
   using ReceivingHalf<Policy>::forward_;
+  using ReceivingHalf<Policy>::mask_;
   using ReceivingHalf<Policy>::position_;
   using ReceivingHalf<Policy>::stream_;
   DenseSlots<Size, Policy> slots_;

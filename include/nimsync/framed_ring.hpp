@@ -64,7 +64,7 @@ class FramedSender : public SendingHalf<Policy> {
  private:
   static std::uint64_t needed(std::uint64_t bytes) noexcept { return layout::frame_bytes(bytes) + layout::kFrameWord; }
   [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
-    return ring_ + (position & (capacity_ - 1));
+    return ring_ + (position & mask_);
   }
   [[nodiscard, gnu::always_inline]] std::uint64_t* word_at(std::uint64_t position) const noexcept {
     return reinterpret_cast<std::uint64_t*>(at(position));
@@ -81,7 +81,7 @@ class FramedSender : public SendingHalf<Policy> {
 
   [[gnu::always_inline]] void publish(std::uint64_t length) noexcept {
     const std::uint64_t next = position_ + layout::frame_bytes(length);
-    if (frames_ == layout::kHintEvery || next - hint_ > capacity_ / 2) {
+    if (frames_ == layout::kHintEvery || next - hint_ > (mask_ + 1) / 2) {
       // Before the commit: afterwards, a large frame could have lapped the hint that a successor starts from.
       this->store_position();
       hint_ = position_;
@@ -93,7 +93,7 @@ class FramedSender : public SendingHalf<Policy> {
     position_ = next;
   }
 
-  using SendingHalf<Policy>::capacity_;
+  using SendingHalf<Policy>::mask_;
   using SendingHalf<Policy>::position_;
   using SendingHalf<Policy>::limit_;
   std::byte* ring_ = nullptr;
@@ -137,9 +137,9 @@ class FramedReceiver : public ReceivingHalf<Policy> {
   /// Bytes of ring that wait, of this stream and later ones.
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
     const std::uint64_t from = this->hint();
-    const RingMemory memory{.ring = ring_, .geometry = {Layout::framed, largest_, capacity_}};
+    const RingMemory memory{.ring = ring_, .geometry = {Layout::framed, largest_, mask_ + 1}};
     // Not found: the sender was faster than the search, and is further on.
-    return std::min(find_tail<Policy>(memory, from).value_or(from) - position_, capacity_);
+    return std::min(find_tail<Policy>(memory, from).value_or(from) - position_, mask_ + 1);
   }
   /// `ok` when a message waits, else what try_peek would say.
   [[nodiscard, gnu::always_inline]] Status look() const noexcept {
@@ -153,7 +153,7 @@ class FramedReceiver : public ReceivingHalf<Policy> {
   };
 
   [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
-    return ring_ + (position & (capacity_ - 1));
+    return ring_ + (position & mask_);
   }
 
   /// What the word at the receiver's position says; it is read once.
@@ -171,7 +171,7 @@ class FramedReceiver : public ReceivingHalf<Policy> {
   }
 
   using ReceivingHalf<Policy>::forward_;
-  using ReceivingHalf<Policy>::capacity_;
+  using ReceivingHalf<Policy>::mask_;
   using ReceivingHalf<Policy>::position_;
   using ReceivingHalf<Policy>::stream_;
   std::byte* ring_ = nullptr;

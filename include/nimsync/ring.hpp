@@ -129,10 +129,10 @@ class SendingHalf {
     limit_ = position_;
   }
 
-  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept { return open_ ? capacity_ : 0; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept { return open_ ? mask_ + 1 : 0; }
   /// Messages that the receiver hasn't released; bytes of ring (frames).
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
-    return open_ ? std::min(position_ - Policy::load_acquire(&back_->position), capacity_) : 0;
+    return open_ ? std::min(position_ - Policy::load_acquire(&back_->position), mask_ + 1) : 0;
   }
 
  protected:
@@ -140,7 +140,7 @@ class SendingHalf {
   [[gnu::always_inline]] SendingHalf(const RingMemory& memory, const Resume& resume) noexcept
       : forward_(memory.forward_header()),
         back_(memory.return_header()),
-        capacity_(memory.geometry.capacity),
+        mask_(memory.geometry.capacity - 1),
         position_(resume.position),
         limit_(resume.position),
         stream_(resume.stream),
@@ -163,8 +163,9 @@ class SendingHalf {
     if (!open_) return {position_, Status::closed};
     const std::uint64_t head = Policy::load_acquire(&back_->position);  // SYNC: slot free
     const std::uint64_t used = position_ - head;
-    if (used > capacity_) return {position_, Status::corrupted};
-    return {head + capacity_, used == capacity_ ? Status::would_block : Status::ok};
+    const std::uint64_t capacity = mask_ + 1;
+    if (used > capacity) return {position_, Status::corrupted};
+    return {head + capacity, used == capacity ? Status::would_block : Status::ok};
   }
 
   /// Stores the position's mark in the header: the commit itself (dense), or the hint.
@@ -174,7 +175,7 @@ class SendingHalf {
 
   layout::ForwardHeader* forward_ = nullptr;
   const layout::Header* back_ = nullptr;
-  std::uint64_t capacity_ = 0;
+  std::uint64_t mask_ = 0;  // capacity - 1: what a loop needs for each message, and so the one of the two that is kept
   std::uint64_t position_ = 0;
   std::uint64_t limit_ = 0;  // position up to which the ring is known to be free
   std::uint64_t stream_ = 0;
@@ -193,14 +194,16 @@ class ReceivingHalf {
     Policy::store_release(&back_->streams, stream_);
   }
 
-  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept { return capacity_; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
+    return mask_ + (forward_ != &kNowhere ? 1 : 0);
+  }
 
  protected:
   ReceivingHalf() = default;
   [[gnu::always_inline]] ReceivingHalf(const RingMemory& memory, const Resume& resume) noexcept
       : forward_(memory.forward_header()),
         back_(memory.return_header()),
-        capacity_(memory.geometry.capacity),
+        mask_(memory.geometry.capacity - 1),
         position_(resume.position),
         stream_(resume.stream),
         tag_(layout::stream_tag(resume.stream)) {}
@@ -216,12 +219,12 @@ class ReceivingHalf {
   [[nodiscard, gnu::always_inline]] std::uint64_t hint() const noexcept {
     const std::uint64_t ahead =
         layout::distance(position_, Policy::load_acquire(&forward_->common.position));  // SYNC: payload visible
-    return position_ + (ahead <= capacity_ ? ahead : 0);
+    return position_ + (ahead <= mask_ + 1 ? ahead : 0);
   }
 
   const layout::ForwardHeader* forward_ = &kNowhere;
   layout::Header* back_ = nullptr;
-  std::uint64_t capacity_ = 0;
+  std::uint64_t mask_ = 0;  // capacity - 1
   std::uint64_t position_ = 0;
   std::uint64_t stream_ = 0;
   std::uint64_t tag_ = 0;  // added to a position, its mark

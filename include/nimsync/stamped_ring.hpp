@@ -32,24 +32,23 @@ class StampedSlots {
  public:
   StampedSlots() = default;
   [[gnu::always_inline]] explicit StampedSlots(const RingMemory& memory) noexcept
-      : ring_(memory.ring), mask_(memory.geometry.capacity - 1), size_(memory.geometry.size) {}
+      : ring_(memory.ring), size_(memory.geometry.size) {}
 
   [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept {
     return Size == kSizeAtRunTime ? size_ : Size;
   }
-  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
-    return ring_ + (position & mask_) * layout::stride(Layout::stamped, record_size());
+  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t index) const noexcept {
+    return ring_ + index * layout::stride(Layout::stamped, record_size());
   }
   [[nodiscard, gnu::always_inline]] std::uint64_t* stamp(std::byte* slot) const noexcept {
     return layout::stamp(slot, record_size());
   }
-  [[nodiscard, gnu::always_inline]] RingMemory memory() const noexcept {
-    return {.ring = ring_, .geometry = {Layout::stamped, record_size(), mask_ + 1}};
+  [[nodiscard, gnu::always_inline]] RingMemory memory(std::uint64_t capacity) const noexcept {
+    return {.ring = ring_, .geometry = {Layout::stamped, record_size(), capacity}};
   }
 
  private:
   std::byte* ring_ = nullptr;
-  std::uint64_t mask_ = 0;
   std::uint64_t size_ = 0;
 };
 
@@ -59,9 +58,7 @@ class StampedSender : public SendingHalf<Policy> {
   /// Of no channel: says closed.
   StampedSender() = default;
   [[gnu::always_inline]] StampedSender(const RingMemory& memory, const Resume& resume) noexcept
-      : SendingHalf<Policy>(memory, resume),
-        slots_(memory),
-        hint_mask_(layout::hint_every(memory.geometry.capacity) - 1) {
+      : SendingHalf<Policy>(memory, resume), slots_(memory) {
     this->store_position();  // a predecessor may have died between its stamp and the hint: the next search starts here
   }
 
@@ -75,7 +72,7 @@ class StampedSender : public SendingHalf<Policy> {
       const Status status = look_for_room();
       if (status != Status::ok) return status;
     }
-    std::byte* slot = slots_.at(position_);
+    std::byte* slot = slots_.at(position_ & mask_);
     Policy::template copy<Size>(slot, record, slots_.record_size());
     publish(slot);
     return Status::ok;
@@ -92,13 +89,13 @@ class StampedSender : public SendingHalf<Policy> {
   /// Slots aren't contiguous: one at a time, whatever `count` is.
   [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t count = 1) noexcept {
     if (count == 0 || (position_ == limit_ && look_for_room() != Status::ok)) return {};
-    return {slots_.at(position_), slots_.record_size()};
+    return {slots_.at(position_ & mask_), slots_.record_size()};
   }
 
   /// Publishes the reserved slot. Without a reservation it is a bug, and publishes what the free slot held, if one is.
   [[gnu::always_inline]] void commit(std::size_t count = 1) noexcept {
     assert(count <= 1 && count <= limit_ - position_);
-    if (count != 0 && position_ != limit_) publish(slots_.at(position_));
+    if (count != 0 && position_ != limit_) publish(slots_.at(position_ & mask_));
   }
 
   /// `ok` with room, else what try_send would say.
@@ -108,17 +105,18 @@ class StampedSender : public SendingHalf<Policy> {
   [[gnu::always_inline]] void publish(std::byte* slot) noexcept {
     Policy::store_release(slots_.stamp(slot), position_ + 1 + tag_);  // SYNC: payload visible
     ++position_;
-    // Each message would cost half the throughput; every 64th, nothing that was measured.
-    if ((position_ & hint_mask_) == 0) [[unlikely]]
+    // Each message would cost half the throughput; every 64th, nothing that was measured. In a ring of fewer slots,
+    // every lap. Both by the mask that is at hand anyway: one register more was a spilled store a message.
+    if ((position_ & mask_ & (layout::kHintEvery - 1)) == 0) [[unlikely]]
       this->store_position();
   }
 
+  using SendingHalf<Policy>::mask_;
   using SendingHalf<Policy>::position_;
   using SendingHalf<Policy>::limit_;
   using SendingHalf<Policy>::tag_;
   using SendingHalf<Policy>::look_for_room;
   StampedSlots<Size> slots_;
-  std::uint64_t hint_mask_ = 0;
 };
 
 template <std::size_t Size = kSizeAtRunTime, class Policy = Native>
@@ -174,8 +172,8 @@ class StampedReceiver : public ReceivingHalf<Policy> {
     const std::uint64_t from = this->hint();
     // Not found: the sender was faster than the search, and is further on.
     const std::uint64_t tail =
-        find_tail<Policy>(slots_.memory(), from).value_or(from + layout::hint_every(this->capacity_));
-    return std::min(tail - position_, this->capacity_);
+        find_tail<Policy>(slots_.memory(mask_ + 1), from).value_or(from + layout::hint_every(mask_ + 1));
+    return std::min(tail - position_, (mask_ + 1));
   }
   /// `ok` when a message waits, else what try_receive would say.
   [[nodiscard, gnu::always_inline]] Status look() const noexcept {
@@ -185,11 +183,11 @@ class StampedReceiver : public ReceivingHalf<Policy> {
 
  private:
   [[gnu::always_inline]] Status find(const std::byte*& slot) const noexcept {
-    std::byte* const here = slots_.at(position_);
+    std::byte* const here = slots_.at(position_ & mask_);
     slot = here;
     const std::uint64_t stamp = Policy::load_acquire(slots_.stamp(here));  // SYNC: payload visible
     if (stamp != position_ + 1 + tag_) [[unlikely]] {
-      return why_not(stamp, forward_, position_, this->stream_, this->capacity_);
+      return why_not(stamp, forward_, position_, this->stream_, (mask_ + 1));
     }
     return Status::ok;
   }
@@ -205,6 +203,7 @@ class StampedReceiver : public ReceivingHalf<Policy> {
   }
 
   using ReceivingHalf<Policy>::forward_;
+  using ReceivingHalf<Policy>::mask_;
   using ReceivingHalf<Policy>::position_;
   using ReceivingHalf<Policy>::tag_;
   StampedSlots<Size> slots_;

@@ -67,11 +67,11 @@ mutant(the_stamp_is_stored_before_the_payload stamped_ring.hpp crashes
 ")
 
 mutant(the_tail_is_stored_before_the_payload dense_ring.hpp crashes
-"    slots_.copy_in(position_, records, fit);
+"    slots_.copy_in(position_ & mask_, records, fit, mask_);
     publish(fit);
 "
 "    publish(fit);
-    slots_.copy_in(position_ - fit, records, fit);
+    slots_.copy_in((position_ - fit) & mask_, records, fit, mask_);
 ")
 
 mutant(the_frame_is_committed_before_the_payload framed_ring.hpp crashes
@@ -93,17 +93,17 @@ mutant(the_slot_is_freed_before_it_is_copied_out stamped_ring.hpp interleavings
 ")
 
 mutant(the_hint_is_never_stored stamped_ring.hpp crashes
-"    if ((position_ & hint_mask_) == 0) [[unlikely]]
+"    if ((position_ & mask_ & (layout::kHintEvery - 1)) == 0) [[unlikely]]
       this->store_position();
 "
 "")
 
 mutant(the_hint_of_frames_is_never_stored framed_ring.hpp crashes
-"    if (frames_ == layout::kHintEvery || next - hint_ > capacity_ / 2) {"
+"    if (frames_ == layout::kHintEvery || next - hint_ > (mask_ + 1) / 2) {"
 "    if (false) {")
 
 mutant(the_hint_of_frames_is_lapped framed_ring.hpp walks
-"    if (frames_ == layout::kHintEvery || next - hint_ > capacity_ / 2) {"
+"    if (frames_ == layout::kHintEvery || next - hint_ > (mask_ + 1) / 2) {"
 "    if (frames_ == layout::kHintEvery) {")
 
 mutant(the_word_behind_a_frame_is_not_zeroed framed_ring.hpp walks
@@ -127,7 +127,7 @@ mutant(a_stream_is_counted_before_its_end ring.hpp crashes
 ")
 
 mutant(an_impossible_head_is_believed ring.hpp corruption
-"    if (used > capacity_) return {position_, Status::corrupted};"
+"    if (used > capacity) return {position_, Status::corrupted};"
 "")
 
 mutant(the_length_of_a_frame_is_believed framed_ring.hpp hostility
@@ -135,7 +135,7 @@ mutant(the_length_of_a_frame_is_believed framed_ring.hpp hostility
 "")
 
 mutant(an_impossible_tail_is_believed dense_ring.hpp hostility
-"    if (ahead > this->capacity_) return {position_, Status::corrupted};"
+"    if (ahead > mask_ + 1) return {position_, Status::corrupted};"
 "")
 
 mutant(an_impossible_stamp_is_believed stamped_ring.hpp corruption
