@@ -1043,7 +1043,11 @@ TEST_F(Service, HoldsTenThousandChannelsInLittleMemoryAndWithoutDescriptors) {
   const std::uint64_t each = (after - std::min(before, after)) / count;
   RecordProperty("bytes_per_channel", static_cast<int>(each));
   std::printf("resident memory: %llu bytes a channel\n", static_cast<unsigned long long>(each));
+#if defined(__SANITIZE_ADDRESS__)
+  std::printf("not judged: AddressSanitizer keeps what is freed\n");
+#else
   EXPECT_LT(each, 2048U);
+#endif
   for (int i = 0; i < count; ++i) {
     auto tx = registry.sender<std::uint64_t>("channel." + std::to_string(i));
     ASSERT_TRUE(tx.try_send(1));
