@@ -117,6 +117,8 @@ class Endpoint {
       }
       const internal::Woken woken = internal::wait(attachment);
       if (woken == internal::Woken::look) continue;
+      // Taken once, so it must be told, also when a message came meanwhile: that one waits for the next call.
+      if (woken == internal::Woken::interrupted) return Status::interrupted;
       status = attempt();  // what came before the news is taken before the news
       if (status != Status::would_block) return status;
       switch (woken) {

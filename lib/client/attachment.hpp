@@ -61,6 +61,7 @@ class Attachment {
   [[nodiscard]] const layout::Header* peer_header() const noexcept;
   /// How many peers were lost, of which `told` times their loss was told.
   [[nodiscard]] bool has_untold_loss(std::uint64_t attached, bool dead) const noexcept;
+  [[nodiscard]] bool is_unlinked() const noexcept;
   bool take_interrupt() noexcept;
   void sleep(std::chrono::nanoseconds at_most) noexcept;
 

@@ -78,6 +78,7 @@ void Attachment::become_inert() noexcept {
   // Closing a copy leaves the open file description, and with it the parent's lease, as it is.
   own_line_.reset();
   peer_line_.reset();
+  mapping_.plug_after_fork();
 }
 
 layout::Header* Attachment::own_header() const noexcept {
@@ -144,13 +145,18 @@ bool Attachment::has_untold_loss(std::uint64_t attached, bool dead) const noexce
   return attached > accounted;
 }
 
+/// Either line: the registry also unlinks a line alone, when it has to replace one.
+bool Attachment::is_unlinked() const noexcept {
+  return (own_line_ && !os::is_linked(own_line_)) || (peer_line_ && !os::is_linked(peer_line_));
+}
+
 Status Attachment::look() noexcept {
   // First who attached, then whether it lives: whoever attached before is dead if nobody lives.
   const std::uint64_t attached = Native::load_acquire(&peer_header()->attached);
   const os::News news = os::look(peer_line_);
   // A line shows no hang-up of holders that went before it was opened.
   const bool dead = news.hung_up || (gone_at_attach_ != 0 && attached == gone_at_attach_);
-  if (news.rung && own_line_ && !os::is_linked(own_line_)) removed_ = true;
+  if ((news.rung || news.hung_up) && is_unlinked()) removed_ = true;
   if (removed_) return Status::removed;
   return has_untold_loss(attached, dead) ? Status::peer_lost : Status::ok;
 }
@@ -178,7 +184,7 @@ Woken Attachment::wait() noexcept {
   const bool sleeps = wait_.kind() == Wait::Kind::backoff && yields_ >= kYields;
   if (sleeps || now >= next_look_) {
     next_look_ = now + kLookEvery;
-    if (own_line_ && !os::is_linked(own_line_)) removed_ = true;  // also when the peer drained the ring that tells
+    if (is_unlinked()) removed_ = true;  // also when the peer drained the ring that tells
     const Status status = look();
     if (status == Status::removed) return Woken::removed;
     if (status == Status::peer_lost) return Woken::peer_lost;

@@ -106,11 +106,14 @@ class Registry::Connection {
     std::vector<os::Descriptor> descriptors;
   };
 
+  /// Who is at the other end.
+  [[nodiscard]] uid_t peer_uid() const { return os::credentials(socket_.get()).uid; }
+
   /// Calls, and returns the first reply. A registry that was restarted since the last call has closed the
-  /// connection; the call is made again, once, on a new one, as it can't have been taken on the old one.
+  /// connection, and a new one is made.
   Answer call(const char* method, const Json& parameters, bool more = false) {
     const std::string message = protocol::call(protocol::kInterface, method, parameters, more);
-    if (socket_ && os::has_news(socket_)) drop();  // it never sends unasked: this is its end
+    if (socket_ && answered_ && os::has_news(socket_)) drop();  // it never sends unasked: this is its end
     int error = 0;
     if (!connect(error)) {
       throw Error(Errc::no_registry,
@@ -127,6 +130,7 @@ class Registry::Connection {
       try {
         if (const auto message = splitter_.next()) {
           protocol::Reply reply = protocol::parse_reply(*message);
+          answered_ = true;
           if (!reply.error.empty()) throw_error(reply);
           answer.parameters = std::move(reply.parameters);
           answer.continues = reply.continues;
@@ -146,6 +150,7 @@ class Registry::Connection {
   void drop() noexcept {
     socket_.reset();
     splitter_ = {};
+    answered_ = false;
   }
 
   /// The answer isn't one of a nimsync registry.
@@ -159,6 +164,7 @@ class Registry::Connection {
     std::span<const std::byte> rest = std::as_bytes(std::span(message));
     while (!rest.empty()) {
       const os::Transfer put = os::send_some(socket_, rest, {});
+      if (put.error == ECONNRESET) return;  // a registry that refuses a connection has said why: to be received
       if (put.error != 0) broken(put.error);
       rest = rest.subspan(put.bytes);
     }
@@ -185,6 +191,7 @@ class Registry::Connection {
   std::string path_;
   os::Descriptor socket_;
   protocol::Splitter splitter_;
+  bool answered_ = false;  // a call on this connection
 };
 
 namespace {
@@ -225,7 +232,15 @@ Registry Registry::connect(Scope scope) {
   for (const std::string& place : places(scope)) {
     auto connection = std::make_unique<Connection>(place);
     int error = 0;
-    if (connection->connect(error)) return Registry(std::move(connection));
+    if (connection->connect(error)) {
+      // In /tmp anybody may have been there first.
+      if (place == user_socket() && connection->peer_uid() != ::geteuid() && connection->peer_uid() != 0) {
+        throw Error(Errc::denied, "what answers at " + place + " runs as uid " +
+                                      std::to_string(connection->peer_uid()) +
+                                      " and is no registry of this user's; remove it, or set XDG_RUNTIME_DIR");
+      }
+      return Registry(std::move(connection));
+    }
     tried += (tried.empty() ? "" : ", ") + place + " (" + os::text_of(error) + ")";
   }
   throw Error(Errc::no_registry, "no registry answers; tried " + tried +
@@ -335,14 +350,16 @@ RegistryInfo Registry::info() {
 void Registry::watch(const std::function<bool(const Event&)>& event) {
   auto answer = connection_->call("Watch", Json::object(), true);
   connection_->wait_for_ever();
+  // However it ends, the connection can't be used again: the registry would go on telling.
+  const std::unique_ptr<Connection, void (*)(Connection*)> ended(connection_.get(),
+                                                                 [](Connection* used) { used->drop(); });
   for (;;) {
     const auto reply = read_reply<protocol::WatchReply>(*connection_, answer);
     Event told{.what = reply.what, .name = reply.name, .role = std::nullopt};
     if (reply.role) told.role = *reply.role == protocol::Role::sender ? Role::sender : Role::receiver;
-    if (!event(told)) break;
+    if (!event(told)) return;
     answer = connection_->receive();
   }
-  connection_->drop();  // the registry would go on telling
 }
 
 }  // namespace v1

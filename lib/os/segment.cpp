@@ -169,12 +169,11 @@ Mapping::Mapping(const Descriptor& forward, Access forward_access, const Descrip
     auto* base = static_cast<std::byte*>(at);
     try {
       regions_->push_back(map(forward, forward_access, 0, bytes, base));
-      regions_->push_back(map(forward, forward_access, ring, geometry.capacity, base + bytes));
     } catch (...) {
-      regions_->clear();
-      ::munmap(at, bytes + geometry.capacity);
+      ::munmap(base + bytes, geometry.capacity);  // only what no region has taken: theirs they unmap themselves
       throw;
     }
+    regions_->push_back(map(forward, forward_access, ring, geometry.capacity, base + bytes));
   } else {
     regions_->push_back(map(forward, forward_access, 0, bytes));
   }
@@ -183,6 +182,15 @@ Mapping::Mapping(const Descriptor& forward, Access forward_access, const Descrip
   regions_->push_back(map(back, return_access, 0, layout::return_bytes(page)));
   memory_.back = static_cast<std::byte*>(regions_->back().get_address());
   memory_.geometry = geometry;
+}
+
+void Mapping::plug_after_fork() const noexcept {
+  if (!regions_) return;
+  for (const bi::mapped_region& region : *regions_) {
+    // Plugged already when two endpoints share the mapping.
+    ::mmap(region.get_address(), region.get_size(), PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+  }
 }
 
 }  // namespace nimsync::os

@@ -86,6 +86,10 @@ class Mapping {
 
   [[nodiscard]] const RingMemory& memory() const noexcept { return memory_; }
 
+  /// For fork: in the child, puts empty mappings where the segments were not inherited, so that what the child maps
+  /// next doesn't lie where this object will unmap.
+  void plug_after_fork() const noexcept;
+
  private:
   std::shared_ptr<std::vector<boost::interprocess::mapped_region>> regions_;
   RingMemory memory_;
