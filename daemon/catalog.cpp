@@ -65,6 +65,10 @@ Geometry require_geometry(std::string_view name, Geometry geometry, const Limits
                                  " is above the limit of " + std::to_string(most));
   }
   geometry = layout::rounded(geometry, page);
+  if (!frames && geometry.capacity > most) {
+    refuse(Errc::over_limit, channel + "the capacity is rounded up to " + std::to_string(geometry.capacity) + unit +
+                                 ", above the limit of " + std::to_string(most));
+  }
   if (frames) {
     const std::uint64_t largest = layout::largest_frame(geometry.capacity);
     if (geometry.size > largest) {
@@ -187,6 +191,11 @@ Definition Catalog::define(const protocol::CreateCall& call, std::optional<std::
   definition.shape.geometry = require_geometry(call.name, call.shape.geometry, limits_, page_);
   if (const Definition* there = find(call.name)) {
     require_match(*there, call.shape);
+    if (there->shape.geometry.layout != definition.shape.geometry.layout) {
+      refuse(Errc::differs, "channel " + quote(call.name) + " exists and is " +
+                                std::string(name(there->shape.geometry.layout)) +
+                                "; remove it first, or open it as it is");
+    }
     refuse(Errc::exists, "channel " + quote(call.name) + " exists; remove it first, or open it as it is");
   }
   definition.owner = caller.uid;

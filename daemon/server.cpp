@@ -51,9 +51,14 @@ std::uint64_t random_bits() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
-/// A folder that is private to this user, made when it is absent: for sockets in places where others may write.
-void require_own_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) os::fail(errno, "cannot make the folder " + path);
+/// A folder that nobody else may write into, made when it is absent: for sockets in places where others may write. The
+/// system's is open to all, as its socket is.
+void require_own_folder(const std::string& path, mode_t mode) {
+  if (::mkdir(path.c_str(), 0700) == 0) {
+    if (::chmod(path.c_str(), mode) != 0) os::fail(errno, "cannot set the mode of " + path);  // whatever the umask is
+  } else if (errno != EEXIST) {
+    os::fail(errno, "cannot make the folder " + path);
+  }
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) os::fail(errno, "cannot look at the folder " + path);
   if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
@@ -78,7 +83,7 @@ Server::Server(const Config& config) : idle_exit_(config.idle_exit), catalog_(co
   socket_path_ = activated ? path_of(kActivatedFd) : config.socket.empty() ? default_socket() : config.socket;
   if (!activated) {
     const std::string folder = std::filesystem::path(socket_path_).parent_path().string();
-    if (config.socket.empty()) require_own_folder(folder);
+    if (config.socket.empty()) require_own_folder(folder, folder.starts_with("/run/nimsync") ? 0755 : 0700);
   }
   const std::string runtime = environment("RUNTIME_DIRECTORY");
   store_.emplace(!config.state_dir.empty() ? config.state_dir

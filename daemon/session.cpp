@@ -56,8 +56,10 @@ std::optional<std::uint32_t> group_number(const std::string& group) {
 
 }  // namespace
 
-void Service::tell(const protocol::WatchReply& event) const {
-  for (Session* watcher : std::set<Session*>(watchers)) watcher->tell(event);  // a copy: telling may end one
+void Service::tell(const Definition& definition, const protocol::WatchReply& event) const {
+  for (Session* watcher : std::set<Session*>(watchers)) {  // a copy: telling may end one
+    if (Catalog::may_see(definition, watcher->caller())) watcher->tell(event);
+  }
 }
 
 Session::Session(Service& service, Socket socket, Caller caller, std::function<void(Session*)> on_end)
@@ -190,9 +192,15 @@ void Session::run_job() {
       done = job();
     } catch (const Error& e) {
       self->reply_error(protocol::error_reply(e.errc(), e.what()));
+    } catch (const std::exception& e) {
+      spdlog::error("a request failed: {}", e.what());
+      self->reply_error(protocol::error_reply(Errc::failed, std::string("the registry failed: ") + e.what()));
     }
     if (!self->fd_) return;
-    if (done) return self->serve();
+    if (done) {
+      job = nullptr;  // and with it what it held: the next request finds the name free
+      return self->serve();
+    }
     self->job_ = std::move(job);
     self->run_job();
   });
@@ -221,7 +229,7 @@ void Session::make(const protocol::CreateCall& call, std::function<void(const De
     spdlog::info("created channel={} layout={} size={} capacity={} uid={} pid={}", made.name,
                  name(made.shape.geometry.layout), made.shape.geometry.size, made.shape.geometry.capacity, caller_.uid,
                  caller_.pid);
-    service_.tell({.what = "created", .name = made.name, .role = std::nullopt});
+    service_.tell(made, {.what = "created", .name = made.name, .role = std::nullopt});
     then(made);
     return true;
   };
@@ -278,7 +286,7 @@ void Session::grant(const Definition& definition, Role role) {
   reply(answer, false, {std::make_move_iterator(granted.begin()), std::make_move_iterator(granted.end())});
   spdlog::debug("granted channel={} role={} uid={} pid={}", definition.name, protocol::name(role), caller_.uid,
                 caller_.pid);
-  service_.tell({.what = "opened", .name = definition.name, .role = role});
+  service_.tell(definition, {.what = "opened", .name = definition.name, .role = role});
 }
 
 void Session::list(const protocol::ListCall& call, bool more) {
@@ -324,7 +332,7 @@ void Session::remove(const protocol::RemoveCall& call) {
   service_.catalog.erase(definition.name);
   spdlog::info("removed channel={} force={} uid={} pid={}", definition.name, call.force, caller_.uid, caller_.pid);
   reply(Json::object());
-  service_.tell({.what = "removed", .name = definition.name, .role = std::nullopt});
+  service_.tell(definition, {.what = "removed", .name = definition.name, .role = std::nullopt});
 }
 
 void Session::watch() {

@@ -37,8 +37,8 @@ struct Service {
   std::function<protocol::InfoReply()> info;
   std::set<Session*> watchers = {};
 
-  /// Tells the watchers.
-  void tell(const protocol::WatchReply& event) const;
+  /// Tells the watchers that may see the channel.
+  void tell(const Definition& definition, const protocol::WatchReply& event) const;
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -56,6 +56,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void refuse(Errc code, const std::string& sentence);
   /// Ends at once.
   void stop();
+  [[nodiscard]] const Caller& caller() const { return caller_; }
   /// An event for a watcher. One that doesn't read them is disconnected.
   void tell(const protocol::WatchReply& event);
 

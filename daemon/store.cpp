@@ -377,6 +377,7 @@ protocol::Channel Store::describe(const Definition& definition) const {
 Store::Adopted Store::adopt(const Limits& limits) {
   Adopted adopted;
   std::set<std::string> in_use;
+  bool unreadable = false;
   for (const std::string& name : entries(channels_)) {
     const Descriptor at = open_folder(channels_.get(), name);
     const auto text = at ? read_file(at, kDefinition) : std::nullopt;
@@ -401,8 +402,9 @@ Store::Adopted Store::adopt(const Limits& limits) {
     if (!definition || definition->name != name) {
       adopted.remarks.push_back("left the folder '" + name +
                                 "' alone: " + (definition ? "it names another channel" : reason));
-      // What it names stays: nobody knows whose it is.
+      // What it names stays: nobody knows whose it is. Where that can't be read, no segment is swept.
       if (definition) in_use.insert({definition->forward.name, definition->back.name});
+      unreadable = unreadable || (!definition && text);
       continue;
     }
     const Descriptor forward = os::open_segment(definition->forward.name, os::Access::read_only);
@@ -426,6 +428,10 @@ Store::Adopted Store::adopt(const Limits& limits) {
   }
   for (const std::string& name : os::segments_named(prefix_)) {
     if (in_use.contains(name)) continue;
+    if (unreadable) {
+      adopted.remarks.push_back("left the segment " + name + " alone: a folder that may name it can't be read");
+      continue;
+    }
     const Descriptor segment = os::open_segment(name, os::Access::read_only);
     if (segment && os::facts(segment).owner == ::geteuid()) {
       os::unlink_segment(name);
