@@ -400,6 +400,25 @@ TEST(Fork, KeepsNoEndpointOfTheParentAlive) {
   ::waitpid(child, nullptr, 0);
 }
 
+TEST(Fork, LetsAChildDestroyAnEndpointWithoutHarmToItsOwnMemory) {
+  auto [tx, rx] = make_channel<std::array<char, 4096>>({.capacity = 256});
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // What the child maps must not come to lie where the parent's ring lay.
+    std::vector<std::vector<char>> mine(64, std::vector<char>(std::size_t{1} << 20, 'x'));
+    { const auto gone = std::move(tx); }
+    { const auto gone = std::move(rx); }
+    for (const auto& each : mine) {
+      if (each.front() != 'x' || each.back() != 'x') ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 TEST(Status, ReadsAsSuccessAndWorksInASwitch) {
   const Status good = Status::ok;
   EXPECT_TRUE(good);

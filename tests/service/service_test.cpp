@@ -555,6 +555,32 @@ TEST_F(Rights, ToAGroupTakeItsMembership) {
             }));
 }
 
+TEST_F(Rights, HideFromWatchersWhatTheyMayNotSee) {
+  std::array<int, 2> ready{};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  Child watcher([&] {
+    if (::setgroups(0, nullptr) != 0 || ::setresgid(kStranger, kStranger, kStranger) != 0 ||
+        ::setresuid(kStranger, kStranger, kStranger) != 0) {
+      return 98;
+    }
+    std::string told;
+    connect().watch([&](const Event& event) {
+      if (event.what == "watching" && ::write(ready[1], "w", 1) != 1) return false;
+      told += event.name;
+      return event.name != "public";
+    });
+    return told == "public" ? 0 : 1;
+  });
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  auto registry = connect();
+  registry.create("private", {.size = 8}, {.capacity = 4});
+  registry.create("public", {.size = 8}, {.capacity = 4, .mode = 0604});
+  EXPECT_EQ(watcher.wait(), 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
 TEST_F(Rights, OfAProtectedChannelAreKeptByTheKernel) {
   auto registry = connect();
   registry.create("x", {.size = 16}, {.capacity = 4, .mode = 0606});
@@ -971,6 +997,22 @@ TEST_F(Service, SweepsWhatIsHalfMadeAndLeavesWhatIsForeign) {
   EXPECT_TRUE(fs::exists(daemon.state() + "/channels/mystery"));
   EXPECT_TRUE(fs::exists("/dev/shm/nimsync.of-another"));
   fs::remove("/dev/shm/nimsync.of-another");
+}
+
+TEST_F(Service, LeavesTheMemoryOfAChannelThatItCannotRead) {
+  connect().create("x", {.size = 8}, {.capacity = 4});
+  const auto segments = segments_of(daemon);
+  const std::string definition = daemon.state() + "/channels/x/definition";
+  const std::string text = read_text(definition);
+  daemon.stop();
+  std::ofstream(definition) << "{\"version\": 2}";
+  daemon.start();
+  EXPECT_TRUE(connect().list().empty());
+  for (const std::string& each : segments) EXPECT_TRUE(fs::exists(each));
+  daemon.stop();
+  std::ofstream(definition) << text;
+  daemon.start();
+  EXPECT_EQ(connect().list().size(), 1U) << "and has it again once it can";
 }
 
 TEST_F(Service, RefusesToAttachToAnotherHeader) {
