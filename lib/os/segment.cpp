@@ -188,8 +188,8 @@ void Mapping::plug_after_fork() const noexcept {
   if (!regions_) return;
   for (const bi::mapped_region& region : *regions_) {
     // Plugged already when two endpoints share the mapping.
-    ::mmap(region.get_address(), region.get_size(), PROT_NONE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    static_cast<void>(::mmap(region.get_address(), region.get_size(), PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
   }
 }
 
