@@ -257,10 +257,7 @@ void Session::open(const protocol::OpenCall& call) {
       if (service_.catalog.find(call.name) == nullptr) {
         throw Error(Errc::failed, "channel '" + call.name + "' was being made by another, and that failed; try again");
       }
-      const Definition& definition = service_.catalog.get(call.name);
-      Catalog::require_use(definition, call.role, caller_);
-      if (call.expect) Catalog::require_match(definition, *call.expect);
-      grant(definition, call.role);
+      open_existing(call);
       return true;
     };
     return run_job();
@@ -269,6 +266,10 @@ void Session::open(const protocol::OpenCall& call) {
     return make({.name = call.name, .shape = *call.expect, .rights = *call.create},
                 [this, role = call.role](const Definition& made) { grant(made, role); });
   }
+  open_existing(call);
+}
+
+void Session::open_existing(const protocol::OpenCall& call) {
   const Definition& definition = service_.catalog.get(call.name);
   Catalog::require_use(definition, call.role, caller_);
   if (call.expect) Catalog::require_match(definition, *call.expect);

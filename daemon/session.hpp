@@ -79,6 +79,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void create(const protocol::CreateCall& call);
   void open(const protocol::OpenCall& call);
+  void open_existing(const protocol::OpenCall& call);
   void grant(const Definition& definition, protocol::Role role);
   void list(const protocol::ListCall& call, bool more);
   void remove(const protocol::RemoveCall& call);
