@@ -161,51 +161,51 @@ TEST_P(EitherLayout, KeepsAnInterruptForTheNextBlockingCall) {
   EXPECT_EQ(rx.receive(tick, milliseconds(1)), Status::timeout);
 }
 
+/// While one lives, this thread gets a SIGUSR1 each millisecond.
+class Signals {
+ public:
+  explicit Signals(void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    EXPECT_EQ(::sigaction(SIGUSR1, &action, &before_), 0);
+    sender_ = std::thread([this, to = ::pthread_self()] {
+      while (!done_) {
+        ::pthread_kill(to, SIGUSR1);
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+    });
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  ~Signals() {
+    done_ = true;
+    sender_.join();
+    ::sigaction(SIGUSR1, &before_, nullptr);
+  }
+
+ private:
+  struct sigaction before_ {};
+  std::atomic<bool> done_{false};
+  std::thread sender_;
+};
+
 const Receiver<Tick>* interrupted_by_signal = nullptr;
 
 TEST_P(EitherLayout, IsInterruptedFromASignalHandler) {
   auto [tx, rx] = make_channel<Tick>(options(1, Wait::backoff(std::chrono::hours(1), std::chrono::hours(1))));
   interrupted_by_signal = &rx;
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted_by_signal->interrupt(); };
-  struct sigaction before {};
-  ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
-  const pthread_t self = ::pthread_self();
-  std::atomic<bool> done{false};
-  std::thread killer([&] {
-    while (!done) {
-      ::pthread_kill(self, SIGUSR1);
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-  });
+  const Signals signals([](int) { interrupted_by_signal->interrupt(); });
   Tick tick{};
   EXPECT_EQ(rx.receive(tick, kWatchdog), Status::interrupted);
-  done = true;
-  killer.join();
-  ::sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST_P(EitherLayout, GoesOnWaitingAfterASignalThatIsNoInterrupt) {
   auto [tx, rx] = make_channel<Tick>(options(1, Wait::backoff(milliseconds(50), milliseconds(50))));
-  struct sigaction action {};
-  action.sa_handler = [](int) {};
-  struct sigaction before {};
-  ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
-  const pthread_t self = ::pthread_self();
-  std::atomic<bool> done{false};
-  std::thread killer([&] {
-    while (!done) {
-      ::pthread_kill(self, SIGUSR1);
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-  });
+  const Signals signals([](int) {});
   Tick tick{};
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(rx.receive(tick, milliseconds(100)), Status::timeout);
   EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(100));
-  done = true;
-  killer.join();
-  ::sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST_P(EitherLayout, MovesWithAllItsState) {
