@@ -7,10 +7,12 @@
 //
 // Three processes: this one only watches and sleeps; it forks the near process (first processor) and the far one
 // (second). These spin without end of their own. When one of them dies or nothing moves for long, this one kills both;
-// when this one dies the kernel does.
+// when this one dies the kernel does. Contestants that live in one process have their far half on a second thread of
+// the near process; of the far process and that thread, one rests.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -21,7 +23,7 @@
 namespace bench {
 
 struct Sample {
-  double ns = 0;      // of one round trip or message; 0: there is none
+  double ns = 0;      // of one unit (round trip, message, byte); 0: there is none
   double regime = 0;  // ns of the one-line ping-pong around it
 };
 
@@ -30,18 +32,13 @@ bool same_regime(double a, double b) noexcept;
 
 /// What one contestant did.
 struct Series {
-  std::string contestant;
   std::vector<Sample> rounds;  // one place for each round
+  std::vector<double> parts;   // ns of a message each, for percentiles
   std::uint64_t dropped = 0;   // samples that were thrown away
 };
 
-/// What one group did.
-struct GroupResult {
-  Workload workload = Workload::rtt;
-  std::size_t size = 0;
-  std::size_t capacity = 0;
-  std::vector<Series> series;  // as the group's contestants
-};
+/// What one group did: a series for each contestant, in the group's order.
+using GroupResult = std::vector<Series>;
 
 struct CampaignOptions {
   int near_cpu = 0;
@@ -52,7 +49,7 @@ struct CampaignOptions {
 /// A sentence about how far it is.
 using Progress = std::function<void(const std::string&)>;
 
-/// Measures every group. Throws std::runtime_error when a process died, hung, or received wrong content; Interrupted on
+/// Measures every group; as many results as groups. Throws std::runtime_error when a process died, hung, or received wrong content; Interrupted on
 /// a signal. Call block_signals() before.
 std::vector<GroupResult> run(const std::vector<Group>& groups, const CampaignOptions& options,
                              const Progress& progress);

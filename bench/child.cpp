@@ -77,7 +77,10 @@ Child Child::run(const std::string& program, const std::vector<std::string>& arg
   const sigset_t set = handled_signals();
   ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (fd >= 0) ::dup2(fd, STDERR_FILENO);
+  if (fd >= 0) {
+    ::dup2(fd, STDOUT_FILENO);
+    ::dup2(fd, STDERR_FILENO);
+  }
   ::execv(program.c_str(), argv.data());
   constexpr int kNotFound = 127;
   ::_exit(kNotFound);

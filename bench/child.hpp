@@ -29,7 +29,7 @@ class Child {
   /// Forks. The child runs `body`, leaves with its result, and dies with this process.
   static Child fork(const std::function<int()>& body);
   /// Starts a program in a process group of its own (so that a terminal's Ctrl-C is left to this process), its
-  /// standard error in the file `log`; SIGTERM is sent to it when this process dies. Throws std::system_error.
+  /// output and errors in the file `log`; SIGTERM is sent to it when this process dies. Throws std::system_error.
   static Child run(const std::string& program, const std::vector<std::string>& arguments, const std::string& log);
 
   Child(Child&& from) noexcept;

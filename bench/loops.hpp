@@ -1,7 +1,7 @@
 // The measured loops: the same source for every contestant, one function of its own for each.
 //
-// A sender has `bool-like try_send(const Record&)`, a receiver `bool-like try_receive(Record&)`. A loop moves its
-// endpoints out of where they are kept into local variables and back at the end: that is how a program that is in a
+// A sender has `bool-like try_send(const Record&)`, a receiver `bool-like try_receive(Record&)`; some more. A loop moves
+// its endpoints out of where they are kept into local variables and back at the end: that is how a program that is in a
 // hurry uses them (nimsync/channel.hpp says why). The functions aren't inlined, so that no contestant is compiled into
 // its surroundings.
 //
@@ -9,10 +9,15 @@
 // starts them watches over them from another process.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
+
+#include "bench/contestant.hpp"
 
 namespace bench {
 
@@ -36,12 +41,6 @@ struct Record {
 
   static constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
   std::uint64_t words[kWords];
-};
-
-/// What one process found in one sample.
-struct Lap {
-  double ns = 0;            // of the whole
-  std::uint64_t wrong = 0;  // messages with other content than was sent
 };
 
 using Clock = std::chrono::steady_clock;
@@ -87,7 +86,7 @@ template <std::size_t Size, class Tx, class Rx>
   const auto end = Clock::now();
   tx_home = std::move(tx);
   rx_home = std::move(rx);
-  return {ns_between(begin, end), wrong};
+  return {ns_between(begin, end), static_cast<double>(count), wrong};
 }
 
 /// The other side of ask().
@@ -109,44 +108,173 @@ template <std::size_t Size, class Tx, class Rx>
   }
   tx_home = std::move(tx);
   rx_home = std::move(rx);
-  return {0, wrong};
+  return {0, 0, wrong};
 }
 
-/// Sends `count` messages, one call each.
-template <std::size_t Size, class Tx>
-[[gnu::noinline]] Lap pour(Tx& tx_home, std::uint64_t first, std::uint64_t count) {
-  Tx tx = std::move(tx_home);
-  const std::uint64_t last = first + count;
-  for (std::uint64_t number = first; number != last; ++number) {
-    separate(number);
-    while (!tx.try_send(Record<Size>::of(number))) {
+// A stream's loops come in pairs: send() in the near process, receive() in the far one, which times from the first
+// message to the last, so `count` - 1 messages.
+
+/// One call a message, which copies.
+template <std::size_t Size>
+struct OneCall {
+  template <class Tx>
+  [[gnu::noinline]] static Lap send(Tx& tx_home, std::uint64_t first, std::uint64_t count) {
+    Tx tx = std::move(tx_home);
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first; number != last; ++number) {
+      separate(number);
+      while (!tx.try_send(Record<Size>::of(number))) {
+      }
     }
+    tx_home = std::move(tx);
+    return {};
   }
-  tx_home = std::move(tx);
-  return {};
-}
 
-/// The other side of pour(). The time is that from the first message to the last, so `count` - 1 messages.
-template <std::size_t Size, class Rx>
-[[gnu::noinline]] Lap drain(Rx& rx_home, std::uint64_t first, std::uint64_t count) {
-  Rx rx = std::move(rx_home);
-  std::uint64_t wrong = 0;
-  Record<Size> record;
-  while (!rx.try_receive(record)) {
-  }
-  if (record.differs(first) != 0) count_one(wrong);
-  const auto begin = Clock::now();
-  const std::uint64_t last = first + count;
-  for (std::uint64_t number = first + 1; number != last; ++number) {
-    separate(number);
+  template <class Rx>
+  [[gnu::noinline]] static Lap receive(Rx& rx_home, std::uint64_t first, std::uint64_t count) {
+    Rx rx = std::move(rx_home);
+    std::uint64_t wrong = 0;
+    Record<Size> record;
     while (!rx.try_receive(record)) {
     }
-    if (record.differs(number) != 0) [[unlikely]]
-      count_one(wrong);
+    if (record.differs(first) != 0) count_one(wrong);
+    const auto begin = Clock::now();
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first + 1; number != last; ++number) {
+      separate(number);
+      while (!rx.try_receive(record)) {
+      }
+      if (record.differs(number) != 0) [[unlikely]]
+        count_one(wrong);
+    }
+    const auto end = Clock::now();
+    rx_home = std::move(rx);
+    return {ns_between(begin, end), static_cast<double>(count - 1), wrong};
   }
-  const auto end = Clock::now();
-  rx_home = std::move(rx);
-  return {ns_between(begin, end), wrong};
-}
+};
+
+/// The same over endpoints that stay where they are kept: in objects that other functions know of, as class members
+/// are.
+template <std::size_t Size>
+struct OneCallMember {
+  template <class Tx>
+  [[gnu::noinline]] static Lap send(Tx& tx, std::uint64_t first, std::uint64_t count) {
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first; number != last; ++number) {
+      separate(number);
+      while (!tx.try_send(Record<Size>::of(number))) {
+      }
+    }
+    return {};
+  }
+
+  template <class Rx>
+  [[gnu::noinline]] static Lap receive(Rx& rx, std::uint64_t first, std::uint64_t count) {
+    std::uint64_t wrong = 0;
+    Record<Size> record;
+    while (!rx.try_receive(record)) {
+    }
+    if (record.differs(first) != 0) count_one(wrong);
+    const auto begin = Clock::now();
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first + 1; number != last; ++number) {
+      separate(number);
+      while (!rx.try_receive(record)) {
+      }
+      if (record.differs(number) != 0) [[unlikely]]
+        count_one(wrong);
+    }
+    return {ns_between(begin, Clock::now()), static_cast<double>(count - 1), wrong};
+  }
+};
+
+/// Written and read where they lie, up to `Batch` messages a call.
+template <std::size_t Size, std::size_t Batch>
+struct InPlace {
+  template <class Tx>
+  [[gnu::noinline]] static Lap send(Tx& tx_home, std::uint64_t first, std::uint64_t count) {
+    Tx tx = std::move(tx_home);
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first; number != last;) {
+      const std::span<Record<Size>> room = tx.reserve(Batch == 1 ? 1 : std::min<std::uint64_t>(Batch, last - number));
+      for (Record<Size>& record : room) {
+        separate(number);
+        record = Record<Size>::of(number++);
+      }
+      if (!room.empty()) tx.commit(room.size());
+    }
+    tx_home = std::move(tx);
+    return {};
+  }
+
+  template <class Rx>
+  [[gnu::noinline]] static Lap receive(Rx& rx_home, std::uint64_t first, std::uint64_t count) {
+    Rx rx = std::move(rx_home);
+    std::uint64_t wrong = 0;
+    while (rx.peek().empty()) {
+    }
+    const auto begin = Clock::now();
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first; number != last;) {
+      const std::span<const Record<Size>> waiting = rx.peek(Batch);
+      for (const Record<Size>& record : waiting) {
+        separate(number);
+        if (record.differs(number++) != 0) [[unlikely]]
+          count_one(wrong);
+      }
+      if (!waiting.empty()) rx.release(waiting.size());
+    }
+    const auto end = Clock::now();
+    rx_home = std::move(rx);
+    return {ns_between(begin, end), static_cast<double>(count - 1), wrong};
+  }
+};
+
+/// `Batch` messages a call, copied from and to an array.
+template <std::size_t Size, std::size_t Batch>
+struct Copied {
+  template <class Tx>
+  [[gnu::noinline]] static Lap send(Tx& tx_home, std::uint64_t first, std::uint64_t count) {
+    Tx tx = std::move(tx_home);
+    std::array<Record<Size>, Batch> records;
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first; number != last;) {
+      const std::size_t filled = std::min<std::uint64_t>(Batch, last - number);
+      for (std::size_t i = 0; i < filled; ++i) {
+        separate(number);
+        records[i] = Record<Size>::of(number++);
+      }
+      std::span<const Record<Size>> left(records.data(), filled);
+      while (!left.empty()) left = left.subspan(tx.try_send_some(left));
+    }
+    tx_home = std::move(tx);
+    return {};
+  }
+
+  template <class Rx>
+  [[gnu::noinline]] static Lap receive(Rx& rx_home, std::uint64_t first, std::uint64_t count) {
+    Rx rx = std::move(rx_home);
+    std::array<Record<Size>, Batch> records;
+    std::uint64_t wrong = 0;
+    std::size_t got = 0;
+    while ((got = rx.try_receive_some(records)) == 0) {
+    }
+    const auto begin = Clock::now();
+    const auto untimed = static_cast<double>(got);
+    const std::uint64_t last = first + count;
+    for (std::uint64_t number = first;;) {
+      for (std::size_t i = 0; i < got; ++i) {
+        separate(number);
+        if (records[i].differs(number++) != 0) [[unlikely]]
+          count_one(wrong);
+      }
+      if (number == last) break;
+      got = rx.try_receive_some(records);
+    }
+    const auto end = Clock::now();
+    rx_home = std::move(rx);
+    return {ns_between(begin, end), static_cast<double>(count) - untimed, wrong};
+  }
+};
 
 }  // namespace bench

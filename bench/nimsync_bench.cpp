@@ -5,7 +5,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <exception>
+#include <fstream>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -16,11 +19,14 @@
 #include "bench/open_cost.hpp"
 #include "bench/private_registry.hpp"
 #include "bench/results.hpp"
+#include "bench/rou_di.hpp"
+#include "bench/workloads.hpp"
 
 namespace bench {
 namespace {
 
 constexpr int kUsage = 2;
+constexpr const char* kOpen = "open";
 constexpr std::size_t kRounds = 51;
 constexpr std::size_t kQuickRounds = 9;
 constexpr std::size_t kFewestRounds = 7;
@@ -32,19 +38,29 @@ struct Wishes {
   std::size_t rounds = kRounds;
   bool quick = false;
   bool json = false;
+  std::string output;
 
   [[nodiscard]] bool wants(const std::string& workload) const {
     return only.empty() || std::find(only.begin(), only.end(), workload) != only.end();
   }
+  [[nodiscard]] bool wants(std::size_t size) const {
+    return sizes.empty() || std::find(sizes.begin(), sizes.end(), size) != sizes.end();
+  }
 };
 
-/// One line that is written over, on a terminal alone, once the run has taken a while.
+/// Says how far it is once the run has taken a while: on a terminal in one line that is written over, elsewhere in a
+/// line for each table.
 class ProgressLine {
  public:
   void operator()(const std::string& where) {
-    if (::isatty(STDERR_FILENO) == 0 || Clock::now() - begin_ < std::chrono::seconds{2}) return;
-    std::cerr << "\r\033[K" << where << std::flush;
-    shown_ = true;
+    if (Clock::now() - begin_ < std::chrono::seconds{2}) return;
+    if (terminal_) {
+      std::cerr << "\r\033[K" << where << std::flush;
+    } else if (const std::string table = where.substr(0, where.find(", round")); table != said_) {
+      std::cerr << table << std::endl;
+      said_ = table;
+    }
+    shown_ = terminal_;
   }
   void erase() {
     if (shown_) std::cerr << "\r\033[K" << std::flush;
@@ -53,13 +69,10 @@ class ProgressLine {
 
  private:
   Clock::time_point begin_ = Clock::now();
+  bool terminal_ = ::isatty(STDERR_FILENO) != 0;
   bool shown_ = false;
+  std::string said_;
 };
-
-std::vector<std::size_t> sizes_of(const Wishes& wishes, Workload workload) {
-  if (!wishes.sizes.empty()) return wishes.sizes;
-  return workload == Workload::rtt ? std::vector<std::size_t>{8, 56} : std::vector<std::size_t>{8, 64};
-}
 
 CampaignOptions choose(const Wishes& wishes) {
   const std::vector<int> allowed = allowed_cpus();
@@ -87,19 +100,35 @@ Report measure(const Wishes& wishes, ProgressLine& line) {
   Report report{this_machine(), options.near_cpu, options.far_cpu, options.rounds, NIMSYNC_VERSION, {}, {}};
   PrivateRegistry registry;
   {
-    const std::string tag = "nimsync_bench." + std::to_string(::getpid());
+    const RouDi rou_di(registry.path("roudi.log"));
+    const Place place{registry.socket(), registry.path("."), "nimsync_bench." + std::to_string(::getpid()),
+                      rou_di.why_not()};
     std::vector<Group> groups;
-    for (const Workload workload : {Workload::rtt, Workload::throughput}) {
-      if (!wishes.wants(name(workload))) continue;
-      for (const std::size_t size : sizes_of(wishes, workload)) {
-        groups.push_back(make_group(workload, size, registry.socket(), tag));
+    for (const Workload& workload : workloads()) {
+      if (!wishes.wants(workload.name)) continue;
+      for (const std::size_t size : workload.sizes) {
+        if (!wishes.wants(size)) continue;
+        for (Group& group : workload.groups(size, place)) groups.push_back(std::move(group));
       }
     }
-    for (const GroupResult& result : run(groups, options, progress)) report.tables.push_back(evaluate(result));
+    const std::vector<GroupResult> results = run(groups, options, progress);
+    for (std::size_t i = 0; i < results.size(); ++i) report.tables.push_back(evaluate(groups[i], results[i]));
   }
-  if (wishes.wants("open")) report.tables.push_back(measure_open(registry, options, progress));
+  if (wishes.wants(kOpen)) report.tables.push_back(measure_open(registry, options, progress));
+  if (report.tables.empty()) throw std::runtime_error("no workload of those asked for has messages of those sizes");
   report.verdicts = judge(parse_goals(goals_text()), report.tables);
   return report;
+}
+
+/// Writes the report where it is wanted; false when that failed.
+bool write(const Wishes& wishes, const Report& report, std::ofstream& file) {
+  std::ostream& out = wishes.output.empty() ? std::cout : file;
+  if (wishes.json) {
+    out << as_json(report).dump(2) << std::endl;
+  } else {
+    out << as_text(report) << std::flush;
+  }
+  return static_cast<bool>(out);
 }
 
 }  // namespace
@@ -107,40 +136,51 @@ Report measure(const Wishes& wishes, ProgressLine& line) {
 int run_program(const Wishes& wishes) {
   block_signals();
   ProgressLine line;
+  const auto complain = [&](const std::string& what) {
+    line.erase();
+    std::cerr << "nimsync_bench: " << what << '\n';
+    return 1;
+  };
   try {
+    std::ofstream file;
+    if (!wishes.output.empty()) {
+      // Before the run, which is long; a folder, or one that may not be written to, shows itself here.
+      file.open(wishes.output);
+      if (!file) return complain(wishes.output + " can't be written: " + std::strerror(errno));
+    }
     const Report report = measure(wishes, line);
     line.erase();
-    if (wishes.json) {
-      std::cout << as_json(report).dump(2) << std::endl;
-    } else {
-      std::cout << as_text(report) << std::flush;
-    }
-    if (std::cout) return 0;
-    std::cerr << "nimsync_bench: the report could not be written\n";
+    if (write(wishes, report, file)) return 0;
+    return complain("the report could not be written" + (wishes.output.empty() ? "" : " to " + wishes.output));
   } catch (const Interrupted& interrupted) {
     line.erase();
     constexpr int kBySignal = 128;
     return kBySignal + interrupted.signal;
   } catch (const std::exception& error) {
-    line.erase();
-    std::cerr << "nimsync_bench: " << error.what() << '\n';
+    return complain(error.what());
   }
-  return 1;
 }
 
 }  // namespace bench
 
 int main(int argc, char** argv) {
   bench::Wishes wishes;
-  CLI::App app{
-      "Measures nimsync between two pinned processes, beside the cache-line ping-pong, the bare rings and Boost's\n"
-      "spsc_queue. Starts a registry of its own, the nimsyncd beside this program."};
+  std::string about =
+      "Measures nimsync between two pinned processes, beside its peers and the machine's own limits. Starts a registry\n"
+      "of its own, the nimsyncd beside this program, and iceoryx's RouDi where that is installed.\n\nWorkloads:\n";
+  std::vector<std::string> names{bench::kOpen};
+  for (const bench::Workload& workload : bench::workloads()) {
+    names.emplace_back(workload.name);
+    about += "  " + std::string(workload.name) + ": " + workload.what + "\n";
+  }
+  about += "  open: opening a channel, beside a bare round trip over a socket";
+  CLI::App app{about};
   app.set_version_flag("--version", "nimsync_bench " NIMSYNC_VERSION);
-  app.add_option("--only", wishes.only, "Workloads: rtt, throughput, open (default: all)")
-      ->check(CLI::IsMember({"rtt", "throughput", "open"}))
+  app.add_option("--only", wishes.only, "These workloads alone, as in rtt,frames (default: all)")
+      ->check(CLI::IsMember(names))
       ->delimiter(',');
-  app.add_option("--sizes", wishes.sizes, "Message sizes in bytes: 8, 24, 56, 64 (default: rtt 8,56; throughput 8,64)")
-      ->check(CLI::IsMember(bench::sizes()))
+  app.add_option("--sizes", wishes.sizes, "These message sizes alone, in bytes, as in 8,64 (default: each workload's)")
+      ->check(CLI::PositiveNumber)
       ->delimiter(',');
   auto* const rounds = app.add_option("--rounds", wishes.rounds, "Rounds to compare, 7 or more (default: 51)")
                            ->check(CLI::Range(bench::kFewestRounds, std::size_t{10'000}));
@@ -149,6 +189,7 @@ int main(int argc, char** argv) {
       ->expected(2)
       ->delimiter(',');
   app.add_flag("--json", wishes.json, "The report as JSON (bench/README.md has the schema)");
+  app.add_option("--output", wishes.output, "The report into this file (default: standard output)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

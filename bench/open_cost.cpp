@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "bench/loops.hpp"
 #include "bench/machine.hpp"
 #include "bench/shared.hpp"
 #include "nimsync/nimsync.hpp"
@@ -229,17 +230,20 @@ Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, co
   }
   const std::string bare_name = "bare JSON round trip";
   const std::size_t kept = open_us.size();
-  return {"open",
-          sizeof(Record<8>),
-          kCapacity,
-          "us",
-          {},
-          {{bare_name, summarise(std::move(bare_us)), {}, kept, dropped},
-           {"connect, open, map",
-            summarise(std::move(open_us)),
-            {{bare_name, summarise(std::move(ratios))}},
-            kept,
-            dropped}}};
+  Table table;
+  table.workload = "open";
+  table.size = sizeof(Record<8>);
+  table.note = "an existing channel of " + std::to_string(kCapacity) + " records";
+  table.unit = "us";
+  table.rows = {{bare_name, Kind::limit, summarise(std::move(bare_us)), {}, std::nullopt, kept, dropped},
+                {"connect, open, map",
+                 Kind::nimsync,
+                 summarise(std::move(open_us)),
+                 {{bare_name, summarise(std::move(ratios))}},
+                 std::nullopt,
+                 kept,
+                 dropped}};
+  return table;
 }
 
 }  // namespace bench

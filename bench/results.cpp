@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 namespace bench {
 namespace {
@@ -10,24 +11,84 @@ namespace {
 constexpr std::string_view kNimsync = "nimsync ";
 constexpr std::string_view kBare = "bare ring ";
 
-/// Whom a contestant of a workload is compared with.
-std::vector<std::string> references(Workload workload, const std::string& contestant) {
-  std::vector<std::string> over;
-  if (workload == Workload::rtt) over.emplace_back(kTwoLines);
-  over.emplace_back(kBoost);
-  if (contestant.starts_with(kNimsync)) {
-    over.push_back(std::string(kBare) + contestant.substr(kNimsync.size()));
-  }
-  return over;
+double in_unit(const Unit& unit, double ns) noexcept {
+  return unit.is_rate ? unit.factor / ns : unit.factor * ns;
 }
 
-double in_unit(Workload workload, double ns) noexcept {
-  return workload == Workload::rtt ? ns : 1000 / ns;
+/// One contestant over another, round by round; b may be made up of several.
+std::vector<double> ratios(const Unit& unit, const std::vector<Sample>& a, const std::vector<Sample>& b) {
+  std::vector<double> found;
+  for (std::size_t round = 0; round < a.size(); ++round) {
+    if (a[round].ns == 0 || b[round].ns == 0 || !same_regime(a[round].regime, b[round].regime)) continue;
+    found.push_back(unit.is_rate ? b[round].ns / a[round].ns : a[round].ns / b[round].ns);
+  }
+  return found;
+}
+
+const std::vector<Sample>* rounds_of(const Group& group, const GroupResult& result, const std::string& contestant) {
+  for (std::size_t c = 0; c < result.size(); ++c) {
+    if (group.contestants[c]->name() == contestant) return &result[c].rounds;
+  }
+  return nullptr;
+}
+
+/// Whom `contestant` is compared with, and their rounds.
+std::vector<std::pair<std::string, std::vector<Sample>>> references(const Group& group, const GroupResult& result,
+                                                                    const std::string& contestant) {
+  std::vector<std::pair<std::string, std::vector<Sample>>> found;
+  std::vector<std::string> names = group.references;
+  if (contestant.starts_with(kNimsync)) names.push_back(std::string(kBare) + contestant.substr(kNimsync.size()));
+  for (const std::string& name : names) {
+    const auto* const rounds = rounds_of(group, result, name);
+    if (rounds != nullptr && name != contestant) found.emplace_back(name, *rounds);
+  }
+  for (const Best& best : group.bests) {
+    std::vector<Sample> fastest;
+    for (const std::string& name : best.of) {
+      const auto* const rounds = rounds_of(group, result, name);
+      if (rounds == nullptr) continue;
+      fastest.resize(rounds->size());
+      for (std::size_t round = 0; round < rounds->size(); ++round) {
+        const Sample& one = (*rounds)[round];
+        if (one.ns != 0 && (fastest[round].ns == 0 || one.ns < fastest[round].ns)) fastest[round] = one;
+      }
+    }
+    if (!fastest.empty()) found.emplace_back(best.name, std::move(fastest));
+  }
+  return found;
+}
+
+double quantile(const std::vector<double>& sorted, double q) {
+  const double at = q * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(at);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return std::lerp(sorted[below], sorted[above], at - static_cast<double>(below));
+}
+
+std::optional<Percentiles> percentiles(const Unit& unit, std::vector<double> ns) {
+  if (ns.empty()) return std::nullopt;
+  std::sort(ns.begin(), ns.end());
+  const auto at = [&](double q) { return in_unit(unit, quantile(ns, q)); };
+  return Percentiles{at(0.5), at(0.9), at(0.99), at(0.999), at(1)};
+}
+
+const char* word(Kind kind) noexcept {
+  switch (kind) {
+    case Kind::limit:
+      return "limit";
+    case Kind::nimsync:
+      return "nimsync";
+    case Kind::bare:
+      return "bare";
+    case Kind::peer:
+      return "peer";
+  }
+  return "";
 }
 
 const Row* find(const std::vector<Table>& tables, const Goal& goal) {
   for (const Table& table : tables) {
-    if (table.workload != goal.workload || table.size != goal.size) continue;
+    if (table.workload != goal.workload || table.size != goal.size || table.batch != goal.batch) continue;
     for (const Row& row : table.rows) {
       if (row.contestant == goal.contestant) return &row;
     }
@@ -79,12 +140,11 @@ std::string aligned(const std::vector<std::vector<std::string>>& lines) {
 /// The head of a ratio's column; the bare ring is another one in each row.
 std::string column(const std::string& over) {
   if (over.starts_with(kBare)) return "/ bare ring";
-  return over == kBoost ? "/ boost" : "/ " + over;
+  return "/ " + over.substr(0, over.find(','));
 }
 
 std::string as_text(const Table& table) {
-  std::string title = table.workload + ", " + std::to_string(table.size) + " B, capacity " +
-                      std::to_string(table.capacity) + (table.workload == "throughput" ? ", one call a message" : "");
+  std::string title = table.workload + ", " + std::to_string(table.size) + " B, " + table.note;
   if (table.regime.count != 0) title += "; one-line ping-pong " + spread(table.regime) + " ns";
   std::vector<std::string> columns;
   for (const Row& row : table.rows) {
@@ -97,6 +157,8 @@ std::string as_text(const Table& table) {
   std::vector<std::vector<std::string>> lines;
   lines.push_back({"", table.unit});
   lines.back().insert(lines.back().end(), columns.begin(), columns.end());
+  const bool timed = std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) { return row.percentiles; });
+  if (timed) lines.back().emplace_back("p99");
   lines.back().insert(lines.back().end(), {"kept", "dropped"});
   for (const Row& row : table.rows) {
     std::vector<std::string> line{"  " + row.contestant, spread(row.value)};
@@ -105,15 +167,26 @@ std::string as_text(const Table& table) {
                                       [&](const Ratio& ratio) { return column(ratio.over) == head; });
       line.push_back(found == row.ratios.end() ? "" : spread(found->summary));
     }
+    if (timed) line.push_back(row.percentiles ? number(row.percentiles->p99) : "");
     line.push_back(std::to_string(row.kept));
     line.push_back(std::to_string(row.dropped));
     lines.push_back(std::move(line));
   }
-  return title + "\n" + aligned(lines);
+  std::string text = title + "\n" + aligned(lines);
+  for (const LeftOut& each : table.left_out) text += "  " + each.contestant + " left out: " + each.reason + "\n";
+  return text;
 }
 
 nlohmann::ordered_json as_json(const Summary& summary) {
   return {{"median", summary.median}, {"q1", summary.q1}, {"q3", summary.q3}, {"count", summary.count}};
+}
+
+nlohmann::ordered_json as_json(const Percentiles& percentiles) {
+  return {{"p50", percentiles.p50},
+          {"p90", percentiles.p90},
+          {"p99", percentiles.p99},
+          {"p99.9", percentiles.p999},
+          {"max", percentiles.max}};
 }
 
 }  // namespace
@@ -121,45 +194,37 @@ nlohmann::ordered_json as_json(const Summary& summary) {
 Summary summarise(std::vector<double> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());
-  const auto quantile = [&](double q) {
-    const double at = q * static_cast<double>(values.size() - 1);
-    const auto below = static_cast<std::size_t>(at);
-    const std::size_t above = std::min(below + 1, values.size() - 1);
-    return std::lerp(values[below], values[above], at - static_cast<double>(below));
-  };
-  return {quantile(0.25), quantile(0.5), quantile(0.75), values.size()};
+  return {quantile(values, 0.25), quantile(values, 0.5), quantile(values, 0.75), values.size()};
 }
 
-Table evaluate(const GroupResult& group) {
-  const bool rates = group.workload == Workload::throughput;
-  Table table{name(group.workload), group.size, group.capacity, rates ? "M/s" : "ns", {}, {}};
+Table evaluate(const Group& group, const GroupResult& result) {
+  Table table;
+  table.workload = group.workload;
+  table.size = group.size;
+  table.batch = group.batch;
+  table.note = group.note;
+  table.unit = group.unit.name;
+  table.is_rate = group.unit.is_rate;
+  table.left_out = group.left_out;
   std::vector<double> probes;
-  for (const Series& series : group.series) {
+  for (std::size_t c = 0; c < result.size(); ++c) {
+    const Series& series = result[c];
     Row row;
-    row.contestant = series.contestant;
+    row.contestant = group.contestants[c]->name();
+    row.kind = group.contestants[c]->kind();
     row.dropped = series.dropped;
     std::vector<double> values;
     for (const Sample& sample : series.rounds) {
       if (sample.ns == 0) continue;
-      values.push_back(in_unit(group.workload, sample.ns));
+      values.push_back(in_unit(group.unit, sample.ns));
       probes.push_back(sample.regime);
     }
     row.kept = values.size();
     row.value = summarise(std::move(values));
-    for (const std::string& over : references(group.workload, series.contestant)) {
-      if (over == series.contestant) continue;
-      for (const Series& other : group.series) {
-        if (other.contestant != over) continue;
-        std::vector<double> ratios;
-        for (std::size_t round = 0; round < series.rounds.size(); ++round) {
-          const Sample& a = series.rounds[round];
-          const Sample& b = other.rounds[round];
-          if (a.ns == 0 || b.ns == 0 || !same_regime(a.regime, b.regime)) continue;
-          ratios.push_back(rates ? b.ns / a.ns : a.ns / b.ns);
-        }
-        row.ratios.push_back({over, summarise(std::move(ratios))});
-      }
+    for (const auto& [over, rounds] : references(group, result, row.contestant)) {
+      row.ratios.push_back({over, summarise(ratios(group.unit, series.rounds, rounds))});
     }
+    row.percentiles = percentiles(group.unit, series.parts);
     table.rows.push_back(std::move(row));
   }
   table.regime = summarise(std::move(probes));
@@ -173,6 +238,7 @@ std::vector<Goal> parse_goals(std::string_view text) {
     Goal goal;
     goal.workload = each.at("workload");
     goal.size = each.at("size");
+    goal.batch = each.value("batch", std::size_t{0});
     goal.contestant = each.at("contestant");
     goal.over = each.at("over");
     if (each.contains("at_most")) {
@@ -211,7 +277,8 @@ std::string as_text(const Report& report) {
   for (const Verdict& verdict : report.verdicts) {
     const Goal& goal = verdict.goal;
     lines.push_back(
-        {"  " + goal.workload + " " + std::to_string(goal.size) + " B, " + goal.contestant + " / " + goal.over,
+        {"  " + goal.workload + (goal.batch != 0 ? " of " + std::to_string(goal.batch) : "") + " " +
+             std::to_string(goal.size) + " B, " + goal.contestant + " / " + goal.over,
          bound(goal), number(verdict.value), verdict.met ? "met" : "falls short"});
   }
   return text + "\n" + aligned(lines);
@@ -230,29 +297,42 @@ nlohmann::ordered_json as_json(const Report& report) {
         ratios.push_back(std::move(one));
       }
       rows.push_back({{"contestant", row.contestant},
+                      {"kind", word(row.kind)},
                       {"value", as_json(row.value)},
                       {"ratios", std::move(ratios)},
+                      {"percentiles", row.percentiles ? as_json(*row.percentiles) : Json()},
                       {"kept", row.kept},
                       {"dropped", row.dropped}});
     }
+    Json left_out = Json::array();
+    for (const LeftOut& each : table.left_out) {
+      left_out.push_back({{"contestant", each.contestant}, {"reason", each.reason}});
+    }
     tables.push_back({{"workload", table.workload},
                       {"size", table.size},
-                      {"capacity", table.capacity},
+                      {"batch", table.batch},
+                      {"note", table.note},
                       {"unit", table.unit},
+                      {"better", table.is_rate ? "more" : "less"},
                       {"regime_ns", table.regime.count != 0 ? Json(as_json(table.regime)) : Json()},
-                      {"rows", std::move(rows)}});
+                      {"rows", std::move(rows)},
+                      {"left_out", std::move(left_out)}});
   }
   Json goals = Json::array();
   for (const Verdict& verdict : report.verdicts) {
     const Goal& goal = verdict.goal;
-    Json one{{"workload", goal.workload}, {"size", goal.size}, {"contestant", goal.contestant}, {"over", goal.over}};
+    Json one{{"workload", goal.workload},
+             {"size", goal.size},
+             {"batch", goal.batch},
+             {"contestant", goal.contestant},
+             {"over", goal.over}};
     if (goal.at_most) one["at_most"] = *goal.at_most;
     if (goal.at_least) one["at_least"] = *goal.at_least;
     one["value"] = verdict.value;
     one["met"] = verdict.met;
     goals.push_back(std::move(one));
   }
-  return {{"version", 1},
+  return {{"version", 2},
           {"program", "nimsync_bench " + report.version},
           {"machine",
            {{"processor", report.machine.processor},

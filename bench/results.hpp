@@ -32,10 +32,20 @@ struct Ratio {
   Summary summary;
 };
 
+struct Percentiles {
+  double p50 = 0;
+  double p90 = 0;
+  double p99 = 0;
+  double p999 = 0;
+  double max = 0;
+};
+
 struct Row {
   std::string contestant;
+  Kind kind = Kind::peer;
   Summary value;  // in the table's unit
   std::vector<Ratio> ratios;
+  std::optional<Percentiles> percentiles;  // of what is timed in parts
   std::size_t kept = 0;
   std::uint64_t dropped = 0;
 };
@@ -43,19 +53,23 @@ struct Row {
 struct Table {
   std::string workload;
   std::size_t size = 0;      // bytes of a message
-  std::size_t capacity = 0;  // messages
-  std::string unit;          // "ns", "us": less is better; "M/s": more is better
+  std::size_t batch = 0;     // messages a call, in `batch`
+  std::string note;
+  std::string unit;
+  bool is_rate = false;      // more is better
   Summary regime;            // ns of the one-line ping-pongs around all samples; none in `open`
   std::vector<Row> rows;
+  std::vector<LeftOut> left_out;
 };
 
-/// Times become rates for throughput. Rounds in which two contestants saw different regimes aren't compared.
-Table evaluate(const GroupResult& group);
+/// In the group's unit. Rounds in which two contestants saw different regimes aren't compared.
+Table evaluate(const Group& group, const GroupResult& result);
 
 /// One bound on one ratio.
 struct Goal {
   std::string workload;
   std::size_t size = 0;
+  std::size_t batch = 0;
   std::string contestant;
   std::string over;
   std::optional<double> at_most;

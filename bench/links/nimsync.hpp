@@ -1,72 +1,24 @@
-// Links: how each contestant carries records one way. A link is made before the fork; each process then opens its end.
-//
-// A link has the types Sender and Receiver (as loops.hpp wants them), open_sender(), open_receiver() and
-// remove_names(). The first of the two that is called makes what is missing.
+// Links of nimsync's own: a channel as users have it, and the bare ring below it.
 #pragma once
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <boost/interprocess/managed_shared_memory.hpp>
-#include <boost/lockfree/spsc_queue.hpp>
 #include <cerrno>
 #include <cstddef>
-#include <cstdint>
-#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "bench/loops.hpp"
-#include "bench/shared.hpp"
 #include "nimsync/nimsync.hpp"
 
 namespace bench {
 
-/// One cache line with one word: less than this no message can cost. Holds one message and never says full: for
-/// questions and answers only.
-class LineLink {
-  struct alignas(128) Line {
-    std::atomic<std::uint64_t> number;
-  };
-
- public:
-  class Sender {
-   public:
-    explicit Sender(Line& line) noexcept : line_(&line) {}
-    [[gnu::always_inline]] bool try_send(const Record<8>& record) noexcept {
-      line_->number.store(record.words[0], std::memory_order_release);
-      return true;
-    }
-
-   private:
-    Line* line_;
-  };
-
-  class Receiver {
-   public:
-    explicit Receiver(Line& line) noexcept : line_(&line) {}
-    [[gnu::always_inline]] bool try_receive(Record<8>& record) noexcept {
-      const std::uint64_t number = line_->number.load(std::memory_order_acquire);
-      if (number == last_) return false;
-      last_ = number;
-      record.words[0] = number;
-      return true;
-    }
-
-   private:
-    Line* line_;
-    std::uint64_t last_ = 0;
-  };
-
-  Sender open_sender() { return Sender(*line_); }
-  Receiver open_receiver() { return Receiver(*line_); }
-  void remove_names() noexcept {}
-
- private:
-  Shared<Line> line_;
-};
+/// "stamped, protected" and the like.
+inline std::string kind_of(nimsync::Layout layout, bool protect) {
+  return std::string(nimsync::name(layout)) + (protect ? ", protected" : "");
+}
 
 /// A channel as users have it: opened by name through the registry.
 template <std::size_t Size>
@@ -171,51 +123,5 @@ template <std::size_t Size>
 using StampedLink = RingLink<Size, nimsync::StampedSender, nimsync::StampedReceiver>;
 template <std::size_t Size>
 using DenseLink = RingLink<Size, nimsync::DenseSender, nimsync::DenseReceiver>;
-
-/// boost::lockfree::spsc_queue of a fixed capacity, in a managed segment of Boost.Interprocess.
-template <std::size_t Size, std::size_t Capacity>
-class BoostLink {
-  using Queue = boost::lockfree::spsc_queue<Record<Size>, boost::lockfree::capacity<Capacity>>;
-
- public:
-  class Sender {
-   public:
-    explicit Sender(Queue* queue) noexcept : queue_(queue) {}
-    [[gnu::always_inline]] bool try_send(const Record<Size>& record) noexcept { return queue_->push(record); }
-
-   private:
-    Queue* queue_;
-  };
-
-  class Receiver {
-   public:
-    explicit Receiver(Queue* queue) noexcept : queue_(queue) {}
-    [[gnu::always_inline]] bool try_receive(Record<Size>& record) noexcept { return queue_->pop(record); }
-
-   private:
-    Queue* queue_;
-  };
-
-  explicit BoostLink(std::string name) : name_(std::move(name)) {}
-  BoostLink(const BoostLink&) = delete;
-  BoostLink& operator=(const BoostLink&) = delete;
-  ~BoostLink() { remove_names(); }
-
-  Sender open_sender() { return Sender(queue()); }
-  Receiver open_receiver() { return Receiver(queue()); }
-  void remove_names() noexcept { boost::interprocess::shared_memory_object::remove(name_.c_str()); }
-
- private:
-  Queue* queue() {
-    using boost::interprocess::managed_shared_memory;
-    constexpr std::size_t kBookkeeping = std::size_t{16} << 10;
-    segment_ = std::make_unique<managed_shared_memory>(boost::interprocess::open_or_create, name_.c_str(),
-                                                       sizeof(Queue) + kBookkeeping);
-    return segment_->template find_or_construct<Queue>("queue")();
-  }
-
-  std::string name_;
-  std::unique_ptr<boost::interprocess::managed_shared_memory> segment_;
-};
 
 }  // namespace bench

@@ -1,0 +1,61 @@
+#include "bench/rou_di.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <sstream>
+
+namespace bench {
+namespace {
+
+constexpr const char* kProgram = "/usr/bin/iox-roudi";
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string last_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.empty() ? "nothing" : text.substr(text.rfind('\n') + 1);
+}
+
+}  // namespace
+
+RouDi::RouDi(const std::string& log) {
+#if NIMSYNC_BENCH_ICEORYX
+  if (::access(kProgram, X_OK) != 0) {
+    why_not_ = std::string("there is no ") + kProgram + " (package iceoryx)";
+    return;
+  }
+  // It watches over no process: those here are watched, and what it keeps for one that died goes with it.
+  process_ = Child::run(kProgram, {"--log-level", "info", "--monitoring-mode", "off", "--kill-delay", "1"}, log);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+  while (text_of(log).find("RouDi is ready for clients") == std::string::npos) {
+    if (const auto how = process_.ended()) {
+      why_not_ = std::string(kProgram) + " " + *how + "; it said: " + last_line(text_of(log));
+      return;
+    }
+    if (std::chrono::steady_clock::now() > deadline) {
+      why_not_ = std::string(kProgram) + " was not ready after 10 s; it said: " + last_line(text_of(log));
+      process_.kill();
+      return;
+    }
+    static_cast<void>(next_signal(5));
+  }
+#else
+  static_cast<void>(log);
+  why_not_ = "built without libiceoryx-posh-dev";
+#endif
+}
+
+RouDi::~RouDi() {
+  constexpr int kPatience_ms = 10'000;
+  process_.end(kPatience_ms);
+}
+
+}  // namespace bench
