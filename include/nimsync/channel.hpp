@@ -51,63 +51,69 @@ constexpr Wanted wanted() noexcept {
   }
 }
 
-/// The halves that a record channel may have; one is attached, and dense is what an endpoint of no channel has.
-template <template <std::size_t, class> class Stamped, template <std::size_t, class> class Dense, std::size_t Size>
-class RecordHalves {
+/// A half of a record channel's ring: one state, and the algorithm that the channel's layout asks for. Dense is what an
+/// endpoint of no channel has.
+template <class State, template <std::size_t, class, class> class Stamped,
+          template <std::size_t, class, class> class Dense, std::size_t Size>
+class RecordHalf {
  public:
-  RecordHalves() = default;
-  [[gnu::always_inline]] RecordHalves(const RingMemory& memory, const Resume& resume) noexcept
+  RecordHalf() = default;
+  [[gnu::always_inline]] RecordHalf(const RingMemory& memory, const Resume& resume) noexcept
       : layout_(memory.geometry.layout) {
-    if (layout_ == Layout::stamped) stamped_ = {memory, resume};
-    if (layout_ == Layout::dense) dense_ = {memory, resume};
+    if (layout_ == Layout::stamped) state_ = Stamped<Size, Native, State>(memory, resume).state();
+    if (layout_ == Layout::dense) state_ = Dense<Size, Native, State>(memory, resume).state();
   }
 
   [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return layout_; }
 
+  /// Calls use(half).
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) noexcept {
-    return layout_ == Layout::stamped ? use(stamped_) : use(dense_);
+    if (layout_ == Layout::stamped) {
+      Stamped<Size, Native, State&> half(state_);
+      return use(half);
+    }
+    Dense<Size, Native, State&> half(state_);
+    return use(half);
   }
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) const noexcept {
-    return layout_ == Layout::stamped ? use(stamped_) : use(dense_);
+    if (layout_ == Layout::stamped) return use(Stamped<Size, Native, const State&>(state_));
+    return use(Dense<Size, Native, const State&>(state_));
   }
 
- private:
+ protected:
+  State state_;
   Layout layout_ = Layout::dense;
-  Stamped<Size, Native> stamped_;
-  Dense<Size, Native> dense_;
 };
 
 /// The same with frames.
-template <template <std::size_t, class> class Stamped, template <std::size_t, class> class Dense,
-          template <class> class Framed>
-class AnyHalves {
+template <class State, template <std::size_t, class, class> class Stamped,
+          template <std::size_t, class, class> class Dense, template <class, class> class Framed>
+class BytesHalf : public RecordHalf<State, Stamped, Dense, kSizeAtRunTime> {
+  using Records = RecordHalf<State, Stamped, Dense, kSizeAtRunTime>;
+
  public:
-  AnyHalves() = default;
-  [[gnu::always_inline]] AnyHalves(const RingMemory& memory, const Resume& resume) noexcept
-      : records_(memory, resume), size_(memory.geometry.size) {
-    if (memory.geometry.layout == Layout::framed) framed_ = {memory, resume};
+  BytesHalf() = default;
+  [[gnu::always_inline]] BytesHalf(const RingMemory& memory, const Resume& resume) noexcept : Records(memory, resume) {
+    if (framed()) this->state_ = Framed<Native, State>(memory, resume).state();
   }
 
-  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return records_.layout(); }
-  [[nodiscard, gnu::always_inline]] bool framed() const noexcept { return layout() == Layout::framed; }
+  [[nodiscard, gnu::always_inline]] bool framed() const noexcept { return this->layout_ == Layout::framed; }
   /// Of a record; of the largest frame.
-  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept { return this->state_.size; }
 
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) noexcept {
-    return framed() ? use(framed_) : records_.use(use);
+    if (!framed()) return Records::use(use);
+    Framed<Native, State&> half(this->state_);
+    return use(half);
   }
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) const noexcept {
-    return framed() ? use(framed_) : records_.use(use);
+    if (!framed()) return Records::use(use);
+    return use(Framed<Native, const State&>(this->state_));
   }
-
- private:
-  RecordHalves<Stamped, Dense, kSizeAtRunTime> records_;
-  Framed<Native> framed_;
-  std::uint64_t size_ = 0;
 };
 
 }  // namespace internal
@@ -115,29 +121,29 @@ class AnyHalves {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// What every sender has, whatever it sends. Not a type to name: hold a Sender<T>.
-template <class Halves>
+template <class Half>
 class SenderBase : public Endpoint {
  public:
   /// Ends the stream: the receiver takes what was sent, gets `closed` once, and then waits for the next stream. Gives
   /// the lease back, so that a new sender may attach at once. Data functions say `closed` from now on. A second call
   /// does nothing.
   [[gnu::always_inline]] void close() noexcept {
-    halves_.use([](auto& ring) __attribute__((always_inline)) { ring.close(); });
+    half_.use([](auto& ring) __attribute__((always_inline)) { ring.close(); });
     internal::give_lease_back(attachment());
   }
 
   /// Records; bytes of ring (frames). 0 when closed or moved from.
   [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
-    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.capacity(); });
+    return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.capacity(); });
   }
   /// What the receiver hasn't released yet, in the same units. Exact for this side; the receiver goes on meanwhile.
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
-    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.size(); });
+    return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.size(); });
   }
   [[nodiscard, gnu::always_inline]] bool is_empty() const noexcept { return size() == 0; }
   /// Whether a record (a message of the maximum size) would not fit.
   [[nodiscard, gnu::always_inline]] bool is_full() const noexcept { return look() != Status::ok; }
-  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return halves_.layout(); }
+  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return half_.layout(); }
 
   /// How the channel is, by one system call: `ok`, `closed` (this endpoint is), `peer_lost` (once per lost receiver),
   /// `removed`, `corrupted`.
@@ -151,27 +157,25 @@ class SenderBase : public Endpoint {
 
  protected:
   [[gnu::always_inline]] explicit SenderBase(const internal::Attached& attached) noexcept
-      : Endpoint(attached.attachment), halves_(attached.memory, attached.resume) {}
+      : Endpoint(attached.attachment), half_(attached.memory, attached.resume) {}
   [[gnu::always_inline]] SenderBase(SenderBase&& from) noexcept
-      : Endpoint(static_cast<Endpoint&&>(from)), halves_(std::exchange(from.halves_, Halves{})) {}
+      : Endpoint(static_cast<Endpoint&&>(from)), half_(std::exchange(from.half_, Half{})) {}
   [[gnu::always_inline]] SenderBase& operator=(SenderBase&& from) noexcept {
-    if (this != &from) {
-      Endpoint::operator=(static_cast<Endpoint&&>(from));
-      halves_ = std::exchange(from.halves_, Halves{});
-    }
+    Endpoint::operator=(static_cast<Endpoint&&>(from));
+    half_ = std::exchange(from.half_, Half{});
     return *this;
   }
   [[gnu::always_inline]] ~SenderBase() = default;
 
   [[nodiscard, gnu::always_inline]] Status look() const noexcept {
-    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); });
+    return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); });
   }
 
-  Halves halves_;
+  Half half_;
 };
 
 template <class T>
-class Sender final : public SenderBase<internal::RecordHalves<StampedSender, DenseSender, sizeof(T)>> {
+class Sender final : public SenderBase<internal::RecordHalf<SendState, StampedSender, DenseSender, sizeof(T)>> {
   static_assert(Record<T>, "a record is trivially copyable, of alignment at most 64");
 
  public:
@@ -183,9 +187,15 @@ class Sender final : public SenderBase<internal::RecordHalves<StampedSender, Den
 
   /// Sends a copy of `record`. `ok`, `would_block` (full), `closed`, `corrupted`. Wait-free.
   [[gnu::always_inline]] Status try_send(const T& record) noexcept {
-    return this->halves_.use([&](auto& ring) __attribute__((always_inline)) {
-      return ring.try_send(reinterpret_cast<const std::byte*>(&record));
-    });
+    std::byte* place = nullptr;
+    const Status status =
+        this->half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_claim(place); });
+    if (status != Status::ok) return status;
+    // Once for both layouts: in each it is made ready before the layout is known, and pushes the ring out of registers
+    // (8 B through a stamped ring: 455 instead of 350 M/s; 64 B: 62 instead of 46).
+    Native::copy<sizeof(T)>(place, reinterpret_cast<const std::byte*>(&record), sizeof(T));
+    this->half_.use([&](auto& ring) __attribute__((always_inline)) { ring.publish(place); });
+    return Status::ok;
   }
 
   /// The same, waiting for room as the endpoint's Wait says: also `timeout`, `interrupted`, `peer_lost` (the receiver
@@ -197,7 +207,7 @@ class Sender final : public SenderBase<internal::RecordHalves<StampedSender, Den
 
   /// Sends the first of `records`, as many as there is room for; returns how many. Dense: published by one store.
   [[gnu::always_inline]] std::size_t try_send_some(std::span<const T> records) noexcept {
-    return this->halves_.use([&](auto& ring) __attribute__((always_inline)) {
+    return this->half_.use([&](auto& ring) __attribute__((always_inline)) {
       return ring.try_send_some(reinterpret_cast<const std::byte*>(records.data()), records.size());
     });
   }
@@ -206,18 +216,19 @@ class Sender final : public SenderBase<internal::RecordHalves<StampedSender, Den
   /// (stamped); empty when the ring is full. Valid, and unseen by the peer, until commit().
   [[gnu::always_inline]] std::span<T> reserve(std::size_t n = 1) noexcept {
     const std::span<std::byte> room =
-        this->halves_.use([&](auto& ring) __attribute__((always_inline)) { return ring.reserve(n); });
+        this->half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.reserve(n); });
     return {reinterpret_cast<T*>(room.data()), room.size() / sizeof(T)};
   }
   /// Sends the first `n` reserved records. More than were reserved is a bug.
   [[gnu::always_inline]] void commit(std::size_t n = 1) noexcept {
-    this->halves_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
+    this->half_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
   }
 };
 
 /// Messages of any length.
 template <>
-class Sender<Bytes> final : public SenderBase<internal::AnyHalves<StampedSender, DenseSender, FramedSender>> {
+class Sender<Bytes> final
+    : public SenderBase<internal::BytesHalf<SendState, StampedSender, DenseSender, FramedSender>> {
  public:
   /// For the library: what Registry::sender and make_channel give.
   [[gnu::always_inline]] explicit Sender(const internal::Attached& attached) noexcept : SenderBase(attached) {}
@@ -226,12 +237,12 @@ class Sender<Bytes> final : public SenderBase<internal::AnyHalves<StampedSender,
   [[gnu::always_inline]] ~Sender() = default;
 
   /// The largest message in bytes; of a record channel, the size of all.
-  [[nodiscard, gnu::always_inline]] std::uint64_t max_size() const noexcept { return halves_.size(); }
+  [[nodiscard, gnu::always_inline]] std::uint64_t max_size() const noexcept { return half_.size(); }
 
   /// Sends a copy of `message`. `ok`, `would_block` (no room), `too_big` (above max_size(); of a record channel: not a
   /// record's size), `closed`, `corrupted`. Wait-free.
   [[gnu::always_inline]] Status try_send(std::span<const std::byte> message) noexcept {
-    return halves_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_send(message); });
+    return half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_send(message); });
   }
 
   /// The same, waiting for room: also `timeout`, `interrupted`, `peer_lost`, `removed`, as for records.
@@ -250,39 +261,39 @@ class Sender<Bytes> final : public SenderBase<internal::AnyHalves<StampedSender,
   /// Room for a message of up to `bytes` in shared memory; data() is null when there is none, or `bytes` is not a size
   /// that this channel takes. Valid, and unseen by the peer, until commit().
   [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t bytes) noexcept {
-    if (halves_.framed())
-      return halves_.use([&](auto& ring) __attribute__((always_inline)) { return ring.reserve(bytes); });
+    if (half_.framed())
+      return half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.reserve(bytes); });
     if (bytes != max_size()) return {};
-    return halves_.use([](auto& ring) __attribute__((always_inline)) { return ring.reserve(1); });
+    return half_.use([](auto& ring) __attribute__((always_inline)) { return ring.reserve(1); });
   }
   /// Sends the first `bytes` of the reservation as one message (of a record channel: the record). More than was
   /// reserved is a bug.
   [[gnu::always_inline]] void commit(std::size_t bytes) noexcept {
-    const std::size_t n = halves_.framed() ? bytes : 1;
-    halves_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
+    const std::size_t n = half_.framed() ? bytes : 1;
+    half_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
   }
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// What every receiver has, whatever it receives. Not a type to name: hold a Receiver<T>.
-template <class Halves>
+template <class Half>
 class ReceiverBase : public Endpoint {
  public:
   /// Records; bytes of ring (frames). 0 when moved from.
   [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
-    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.capacity(); });
+    return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.capacity(); });
   }
   /// What waits to be received, of this stream and later ones, in the same units. The sender goes on meanwhile.
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
-    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.size(); });
+    return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.size(); });
   }
   /// Whether nothing of this stream waits.
   [[nodiscard, gnu::always_inline]] bool is_empty() const noexcept {
-    return halves_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); }) != Status::ok;
+    return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); }) != Status::ok;
   }
   [[nodiscard, gnu::always_inline]] bool is_full() const noexcept { return size() == capacity(); }
-  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return halves_.layout(); }
+  [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return half_.layout(); }
 
   /// How the channel is, by one system call: `ok`, `closed` (the stream ended and all of it was received; once per
   /// stream), `peer_lost` (the sender went away and all it sent was received; once per lost sender), `removed`,
@@ -290,7 +301,7 @@ class ReceiverBase : public Endpoint {
   [[gnu::always_inline]] Status check() noexcept {
     const Status found = internal::look(attachment());  // before the ring: what a dead sender sent is all there by now
     if (found == Status::removed) return found;
-    const Status ring = ended(halves_.use([](const auto& half) __attribute__((always_inline)) { return half.look(); }));
+    const Status ring = ended(half_.use([](const auto& half) __attribute__((always_inline)) { return half.look(); }));
     if (ring != Status::would_block) return ring;
     if (found == Status::peer_lost) internal::count_loss(attachment());
     return found;
@@ -298,14 +309,12 @@ class ReceiverBase : public Endpoint {
 
  protected:
   [[gnu::always_inline]] explicit ReceiverBase(const internal::Attached& attached) noexcept
-      : Endpoint(attached.attachment), halves_(attached.memory, attached.resume) {}
+      : Endpoint(attached.attachment), half_(attached.memory, attached.resume) {}
   [[gnu::always_inline]] ReceiverBase(ReceiverBase&& from) noexcept
-      : Endpoint(static_cast<Endpoint&&>(from)), halves_(std::exchange(from.halves_, Halves{})) {}
+      : Endpoint(static_cast<Endpoint&&>(from)), half_(std::exchange(from.half_, Half{})) {}
   [[gnu::always_inline]] ReceiverBase& operator=(ReceiverBase&& from) noexcept {
-    if (this != &from) {
-      Endpoint::operator=(static_cast<Endpoint&&>(from));
-      halves_ = std::exchange(from.halves_, Halves{});
-    }
+    Endpoint::operator=(static_cast<Endpoint&&>(from));
+    half_ = std::exchange(from.half_, Half{});
     return *this;
   }
   [[gnu::always_inline]] ~ReceiverBase() = default;
@@ -313,16 +322,17 @@ class ReceiverBase : public Endpoint {
   /// Passes a status on; one that says closed is thereby told, and the next stream begins.
   [[gnu::always_inline]] Status ended(Status status) noexcept {
     if (status == Status::closed) [[unlikely]] {
-      halves_.use([](auto& ring) __attribute__((always_inline)) { ring.next_stream(); });
+      half_.use([](auto& ring) __attribute__((always_inline)) { ring.next_stream(); });
     }
     return status;
   }
 
-  Halves halves_;
+  Half half_;
 };
 
 template <class T>
-class Receiver final : public ReceiverBase<internal::RecordHalves<StampedReceiver, DenseReceiver, sizeof(T)>> {
+class Receiver final
+    : public ReceiverBase<internal::RecordHalf<ReceiveState, StampedReceiver, DenseReceiver, sizeof(T)>> {
   static_assert(Record<T>, "a record is trivially copyable, of alignment at most 64");
 
  public:
@@ -336,9 +346,17 @@ class Receiver final : public ReceiverBase<internal::RecordHalves<StampedReceive
   /// Copies the next record out and frees its place: at most once across a crash of the receiver. `ok`,
   /// `would_block` (empty), `closed` (the stream ended here; once), `corrupted`. Wait-free.
   [[gnu::always_inline]] Status try_receive(T& record) noexcept {
-    return this->ended(this->halves_.use([&](auto& ring) __attribute__((always_inline)) {
-      return ring.try_receive(reinterpret_cast<std::byte*>(&record));
-    }));
+    const std::byte* place = nullptr;
+    const Status status =
+        this->half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_find(place); });
+    if (status != Status::ok) return this->ended(status);
+    if constexpr (std::is_copy_assignable_v<T>) {
+      record = *reinterpret_cast<const T*>(place);  // as wide as it can be: nobody here has just written it in words
+    } else {
+      Native::copy<sizeof(T)>(reinterpret_cast<std::byte*>(&record), place, sizeof(T));
+    }
+    this->half_.use([](auto& ring) __attribute__((always_inline)) { ring.free_one(); });
+    return Status::ok;
   }
 
   /// The same, waiting for a record as the endpoint's Wait says: also `timeout`, `interrupted`, `peer_lost` (the sender
@@ -351,7 +369,7 @@ class Receiver final : public ReceiverBase<internal::RecordHalves<StampedReceive
   /// Copies out up to as many records as `records` has places; returns how many. 0 also at the end of a stream:
   /// try_receive or check tells. Dense: freed by one store.
   [[gnu::always_inline]] std::size_t try_receive_some(std::span<T> records) noexcept {
-    return this->halves_.use([&](auto& ring) __attribute__((always_inline)) {
+    return this->half_.use([&](auto& ring) __attribute__((always_inline)) {
       return ring.try_receive_some(reinterpret_cast<std::byte*>(records.data()), records.size());
     });
   }
@@ -361,18 +379,19 @@ class Receiver final : public ReceiverBase<internal::RecordHalves<StampedReceive
   /// crash.
   [[gnu::always_inline]] std::span<const T> peek(std::size_t n = 1) noexcept {
     std::span<const std::byte> waiting;
-    this->halves_.use([&](auto& ring) __attribute__((always_inline)) { static_cast<void>(ring.try_peek(n, waiting)); });
+    this->half_.use([&](auto& ring) __attribute__((always_inline)) { static_cast<void>(ring.try_peek(n, waiting)); });
     return {reinterpret_cast<const T*>(waiting.data()), waiting.size() / sizeof(T)};
   }
   /// Frees the first `n` peeked records. More than were peeked is a bug.
   [[gnu::always_inline]] void release(std::size_t n = 1) noexcept {
-    this->halves_.use([&](auto& ring) __attribute__((always_inline)) { ring.release(n); });
+    this->half_.use([&](auto& ring) __attribute__((always_inline)) { ring.release(n); });
   }
 };
 
 /// Messages of any length.
 template <>
-class Receiver<Bytes> final : public ReceiverBase<internal::AnyHalves<StampedReceiver, DenseReceiver, FramedReceiver>> {
+class Receiver<Bytes> final
+    : public ReceiverBase<internal::BytesHalf<ReceiveState, StampedReceiver, DenseReceiver, FramedReceiver>> {
  public:
   /// For the library: what Registry::receiver and make_channel give.
   [[gnu::always_inline]] explicit Receiver(const internal::Attached& attached) noexcept : ReceiverBase(attached) {}
@@ -381,12 +400,12 @@ class Receiver<Bytes> final : public ReceiverBase<internal::AnyHalves<StampedRec
   [[gnu::always_inline]] ~Receiver() = default;
 
   /// The largest message in bytes; of a record channel, the size of all.
-  [[nodiscard, gnu::always_inline]] std::uint64_t max_size() const noexcept { return halves_.size(); }
+  [[nodiscard, gnu::always_inline]] std::uint64_t max_size() const noexcept { return half_.size(); }
 
   /// Shows the next message in place; it stays valid, and the next one, until release(). At least once across a crash.
   /// `ok`, `would_block` (empty), `closed` (the stream ended here; once), `corrupted`. Wait-free.
   [[gnu::always_inline]] Status try_receive(std::span<const std::byte>& message) noexcept {
-    return ended(halves_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_peek(1, message); }));
+    return ended(half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_peek(1, message); }));
   }
 
   /// The same, waiting for a message: also `timeout`, `interrupted`, `peer_lost`, `removed`, as for records.
@@ -398,12 +417,12 @@ class Receiver<Bytes> final : public ReceiverBase<internal::AnyHalves<StampedRec
   /// The next message in place; data() is null when none waits, and at the end of a stream: try_receive or check tells.
   [[gnu::always_inline]] std::span<const std::byte> peek() noexcept {
     std::span<const std::byte> message;
-    halves_.use([&](auto& ring) __attribute__((always_inline)) { static_cast<void>(ring.try_peek(1, message)); });
+    half_.use([&](auto& ring) __attribute__((always_inline)) { static_cast<void>(ring.try_peek(1, message)); });
     return message;
   }
   /// Frees the message shown last. Without one it is a bug.
   [[gnu::always_inline]] void release() noexcept {
-    halves_.use([](auto& ring) __attribute__((always_inline)) { ring.release(1); });
+    half_.use([](auto& ring) __attribute__((always_inline)) { ring.release(1); });
   }
 };
 

@@ -17,24 +17,24 @@
 namespace nimsync {
 inline namespace v1 {
 
-template <class Policy = Native>
-class FramedSender : public SendingHalf<Policy> {
+template <class Policy = Native, class State = SendState>
+class FramedSender : public SendingHalf<Policy, State> {
+  using Half = SendingHalf<Policy, State>;
+  using Half::state_;
+
  public:
   /// Of no channel: says closed.
   FramedSender() = default;
-  [[gnu::always_inline]] FramedSender(const RingMemory& memory, const Resume& resume) noexcept
-      : SendingHalf<Policy>(memory, resume),
-        ring_(memory.ring),
-        largest_(memory.geometry.size),
-        hint_(resume.position) {
+  [[gnu::always_inline]] FramedSender(const RingMemory& memory, const Resume& resume) noexcept : Half(memory, resume) {
     this->store_position();  // the walk that found it needn't be repeated
   }
+  using Half::Half;
 
   /// Copies one message in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: above the channel's maximum.
   [[gnu::always_inline]] Status try_send(std::span<const std::byte> message) noexcept {
     const Status status = make_room(message.size());
     if (status != Status::ok) return status;
-    Policy::template copy<0>(at(position_) + layout::kFrameWord, message.data(), message.size());
+    Policy::template copy<0>(at(state_.position) + layout::kFrameWord, message.data(), message.size());
     publish(message.size());
     return Status::ok;
   }
@@ -43,13 +43,13 @@ class FramedSender : public SendingHalf<Policy> {
   /// when `bytes` is above the channel's maximum.
   [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t bytes) noexcept {
     if (make_room(bytes) != Status::ok) return {};
-    return {at(position_) + layout::kFrameWord, bytes};
+    return {at(state_.position) + layout::kFrameWord, bytes};
   }
 
   /// Publishes the first `bytes` of the reservation as one message. More than was reserved is a bug, and is dropped
   /// when there is no room for it.
   [[gnu::always_inline]] void commit(std::size_t bytes) noexcept {
-    const bool fits = bytes <= largest_ && needed(bytes) <= limit_ - position_;
+    const bool fits = bytes <= state_.size && needed(bytes) <= state_.limit - state_.position;
     assert(fits);
     if (fits) publish(bytes);
   }
@@ -58,92 +58,85 @@ class FramedSender : public SendingHalf<Policy> {
   [[nodiscard, gnu::always_inline]] Status look() const noexcept {
     const auto found = this->room();
     if (found.status != Status::ok) return found.status;
-    return needed(largest_) <= found.limit - position_ ? Status::ok : Status::would_block;
+    return needed(state_.size) <= found.limit - state_.position ? Status::ok : Status::would_block;
   }
 
  private:
   static std::uint64_t needed(std::uint64_t bytes) noexcept { return layout::frame_bytes(bytes) + layout::kFrameWord; }
   [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
-    return ring_ + (position & mask_);
+    return state_.ring + (position & state_.mask);
   }
   [[nodiscard, gnu::always_inline]] std::uint64_t* word_at(std::uint64_t position) const noexcept {
     return reinterpret_cast<std::uint64_t*>(at(position));
   }
 
   [[gnu::always_inline]] Status make_room(std::size_t bytes) noexcept {
-    if (bytes > largest_) return this->open_ ? Status::too_big : Status::closed;
-    if (needed(bytes) <= limit_ - position_) [[likely]]
+    if (bytes > state_.size) return state_.open ? Status::too_big : Status::closed;
+    if (needed(bytes) <= state_.limit - state_.position) [[likely]]
       return Status::ok;
     const Status status = this->look_for_room();
     if (status != Status::ok) return status;
-    return needed(bytes) <= limit_ - position_ ? Status::ok : Status::would_block;
+    return needed(bytes) <= state_.limit - state_.position ? Status::ok : Status::would_block;
   }
 
   [[gnu::always_inline]] void publish(std::uint64_t length) noexcept {
-    const std::uint64_t next = position_ + layout::frame_bytes(length);
-    if (frames_ == layout::kHintEvery || next - hint_ > (mask_ + 1) / 2) {
+    const std::uint64_t next = state_.position + layout::frame_bytes(length);
+    if (state_.frames == layout::kHintEvery || next - state_.hint > (state_.mask + 1) / 2) {
       // Before the commit: afterwards, a large frame could have lapped the hint that a successor starts from.
       this->store_position();
-      hint_ = position_;
-      frames_ = 0;
+      state_.hint = state_.position;
+      state_.frames = 0;
     }
-    ++frames_;
+    ++state_.frames;
     Policy::store_relaxed(word_at(next), 0);  // no frame behind this one; ordered by the commit
-    Policy::store_release(word_at(position_), layout::frame_word(length, this->stream_));  // SYNC: payload visible
-    position_ = next;
+    Policy::store_release(word_at(state_.position),
+                          layout::frame_word(length, state_.stream));  // SYNC: payload visible
+    state_.position = next;
   }
-
-  using SendingHalf<Policy>::mask_;
-  using SendingHalf<Policy>::position_;
-  using SendingHalf<Policy>::limit_;
-  std::byte* ring_ = nullptr;
-  std::uint64_t largest_ = 0;
-  std::uint64_t hint_ = 0;    // what the header's position says
-  std::uint64_t frames_ = 0;  // committed since
 };
 
-template <class Policy = Native>
-class FramedReceiver : public ReceivingHalf<Policy> {
+/// Its state's `known` is the position behind the peeked frame; its own when none is.
+template <class Policy = Native, class State = ReceiveState>
+class FramedReceiver : public ReceivingHalf<Policy, State> {
+  using Half = ReceivingHalf<Policy, State>;
+  using Half::state_;
+
  public:
   /// Of no channel: assign before use.
   FramedReceiver() = default;
-  [[gnu::always_inline]] FramedReceiver(const RingMemory& memory, const Resume& resume) noexcept
-      : ReceivingHalf<Policy>(memory, resume),
-        ring_(memory.ring),
-        largest_(memory.geometry.size),
-        next_(resume.position) {}
+  using Half::Half;
 
   /// Shows the next message in place, valid until release(); the same one until then. One at a time, whatever
   /// `count` is. `ok`, `would_block`, `closed` (until next_stream()), `corrupted`.
   [[gnu::always_inline]] Status try_peek(std::size_t count, std::span<const std::byte>& message) noexcept {
     message = {};
     if (count == 0) return Status::ok;
-    if (next_ == position_) {
+    if (state_.known == state_.position) {
       const Found found = find();
       if (found.status != Status::ok) return found.status;
-      length_ = found.length;
-      next_ = position_ + layout::frame_bytes(length_);
+      state_.length = found.length;
+      state_.known = state_.position + layout::frame_bytes(state_.length);
     }
-    message = {at(position_) + layout::kFrameWord, length_};
+    message = {at(state_.position) + layout::kFrameWord, state_.length};
     return Status::ok;
   }
 
   /// Frees the peeked message. Without a peek it is a bug, and does nothing.
   [[gnu::always_inline]] void release(std::size_t count = 1) noexcept {
-    assert(count <= (next_ != position_ ? 1 : 0));
-    if (count != 0 && next_ != position_) this->free_to(next_);
+    assert(count <= (state_.known != state_.position ? 1 : 0));
+    if (count != 0 && state_.known != state_.position) this->free_to(state_.known);
   }
 
   /// Bytes of ring that wait, of this stream and later ones.
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
     const std::uint64_t from = this->hint();
-    const RingMemory memory{.ring = ring_, .geometry = {Layout::framed, largest_, mask_ + 1}};
+    const Geometry geometry{Layout::framed, state_.size, state_.mask + 1};
     // Not found: the sender was faster than the search, and is further on.
-    return std::min(find_tail<Policy>(memory, from).value_or(from) - position_, mask_ + 1);
+    return std::min(find_tail<Policy>(state_.ring, geometry, from).value_or(from) - state_.position, state_.mask + 1);
   }
   /// `ok` when a message waits, else what try_peek would say.
   [[nodiscard, gnu::always_inline]] Status look() const noexcept {
-    return next_ != position_ ? Status{Status::ok} : find().status;
+    return state_.known != state_.position ? Status{Status::ok} : find().status;
   }
 
  private:
@@ -152,32 +145,23 @@ class FramedReceiver : public ReceivingHalf<Policy> {
     Status status;
   };
 
-  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t position) const noexcept {
-    return ring_ + (position & mask_);
+  [[nodiscard, gnu::always_inline]] const std::byte* at(std::uint64_t position) const noexcept {
+    return state_.ring + (position & state_.mask);
   }
 
   /// What the word at the receiver's position says; it is read once.
   [[nodiscard, gnu::always_inline]] Found find() const noexcept {
-    const auto* at_head = reinterpret_cast<const std::uint64_t*>(at(position_));
+    const auto* at_head = reinterpret_cast<const std::uint64_t*>(at(state_.position));
     const std::uint64_t word = Policy::load_acquire(at_head);  // SYNC: payload visible
-    if (word == 0) return {0, at_end<Policy>(forward_, position_, stream_)};
+    if (word == 0) return {0, at_end<Policy>(state_.forward, state_.position, state_.stream)};
     const std::uint64_t length = layout::frame_length(word);
-    if (length > largest_) return {0, Status::corrupted};
-    if (layout::is_of_stream(word, stream_)) [[likely]]
+    if (length > state_.size) return {0, Status::corrupted};
+    if (layout::is_of_stream(word, state_.stream)) [[likely]]
       return {length, Status::ok};
     // A frame of another stream lies exactly at the end of this one.
-    const Status status = at_end<Policy>(forward_, position_, stream_);
+    const Status status = at_end<Policy>(state_.forward, state_.position, state_.stream);
     return {0, status == Status::closed ? status : Status{Status::corrupted}};
   }
-
-  using ReceivingHalf<Policy>::forward_;
-  using ReceivingHalf<Policy>::mask_;
-  using ReceivingHalf<Policy>::position_;
-  using ReceivingHalf<Policy>::stream_;
-  std::byte* ring_ = nullptr;
-  std::uint64_t largest_ = 0;
-  std::uint64_t next_ = 0;    // the position behind the peeked frame; position_ when none is
-  std::uint64_t length_ = 0;  // of the peeked frame
 };
 
 static_assert(SendingRing<FramedSender<>> && ReceivingRing<FramedReceiver<>>);

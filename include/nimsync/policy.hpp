@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace nimsync {
 inline namespace v1 {
@@ -30,17 +31,18 @@ struct Native {
   template <std::size_t Size>
   static void copy(std::byte* to, const std::byte* from, [[maybe_unused]] std::size_t bytes) noexcept {
     if constexpr (Size == 0) {
+      // Hidden from g++, which makes `rep movs` of a copy that it knows to be small: batches of 16 records of 8 bytes
+      // took twice as long.
+      asm("" : "+r"(bytes));
       if (bytes != 0) std::memcpy(to, from, bytes);  // an empty message may have no address
     } else if constexpr (Size > kWordwise) {
       std::memcpy(to, from, Size);
     } else {
       constexpr std::size_t words = Size / sizeof(Word);
-      for (std::size_t i = 0; i < words; ++i) {
-        Word word = 0;
-        std::memcpy(&word, from + i * sizeof word, sizeof word);
-        asm("" : "+r"(word));
-        std::memcpy(to + i * sizeof word, &word, sizeof word);
+      [&]<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) {
+        (copy_word(to + I * sizeof(Word), from + I * sizeof(Word)), ...);
       }
+      (std::make_index_sequence<words>{});
       if constexpr (Size % sizeof(Word) != 0) {
         std::memcpy(to + words * sizeof(Word), from + words * sizeof(Word), Size % sizeof(Word));
       }
@@ -58,6 +60,13 @@ struct Native {
 
  private:
   static constexpr std::size_t kWordwise = 128;
+
+  [[gnu::always_inline]] static void copy_word(std::byte* to, const std::byte* from) noexcept {
+    Word word = 0;
+    std::memcpy(&word, from, sizeof word);
+    asm("" : "+r"(word));
+    std::memcpy(to, &word, sizeof word);
+  }
 };
 
 }  // namespace v1

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <type_traits>
 
 #include "nimsync/layout.hpp"
 #include "nimsync/policy.hpp"
@@ -54,10 +55,14 @@ inline constexpr std::size_t kSizeAtRunTime = 0;
 
 /// The exact tail of any ring; see layout::find_tail(). For a dense ring `from` is it.
 template <class Policy>
-std::optional<std::uint64_t> find_tail(const RingMemory& memory, std::uint64_t from) noexcept {
-  return layout::find_tail(memory.geometry, from, [&](std::uint64_t offset) {
-    return Policy::load_acquire(reinterpret_cast<const std::uint64_t*>(memory.ring + offset));  // SYNC: payload visible
+std::optional<std::uint64_t> find_tail(const std::byte* ring, const Geometry& geometry, std::uint64_t from) noexcept {
+  return layout::find_tail(geometry, from, [&](std::uint64_t offset) {
+    return Policy::load_acquire(reinterpret_cast<const std::uint64_t*>(ring + offset));  // SYNC: payload visible
   });
+}
+template <class Policy>
+std::optional<std::uint64_t> find_tail(const RingMemory& memory, std::uint64_t from) noexcept {
+  return find_tail<Policy>(memory.ring, memory.geometry, from);
 }
 
 /// A sender's half. `n` counts messages (records) or bytes of payload (frames).
@@ -114,44 +119,113 @@ Status at_end(const layout::ForwardHeader* forward, std::uint64_t position, std:
   return end - position < (std::uint64_t{1} << layout::kStreamShift) ? Status::would_block : Status::corrupted;
 }
 
-/// What every sender's half is made of. Single-threaded state of the one sender; the functions are the concept's.
-template <class Policy>
+/// A sender's state, whatever its layout. Words, and no more than a loop can keep in registers: an endpoint that may be
+/// of several layouts has one of these, since one for each would be spilled to memory for every message (a fifth of the
+/// instructions a message; with clang all of it stayed in memory).
+struct SendState {
+  SendState() = default;
+  [[gnu::always_inline]] SendState(const RingMemory& memory, const Resume& resume) noexcept
+      : forward(memory.forward_header()),
+        back(memory.return_header()),
+        ring(memory.ring),
+        mask(memory.geometry.capacity - 1),
+        size(memory.geometry.size),
+        position(resume.position),
+        limit(resume.position),
+        room(resume.position),
+        stream(resume.stream),
+        tag(layout::stream_tag(resume.stream)),
+        open(true),
+        hint(resume.position) {}
+
+  layout::ForwardHeader* forward = nullptr;
+  const layout::Header* back = nullptr;
+  std::byte* ring = nullptr;
+  std::uint64_t mask = 0;  // capacity - 1: what a loop needs for each message, and so the one of the two that is kept
+  std::uint64_t size = 0;  // of a record; of the largest frame
+  std::uint64_t position = 0;
+  std::uint64_t limit = 0;  // position at which to look again: up to it the ring is known to be free
+  std::uint64_t room = 0;   // stamped: position up to which the ring is known to be free
+  std::uint64_t stream = 0;
+  std::uint64_t tag = 0;  // added to a position, its mark
+  bool open = false;
+  std::uint64_t hint = 0;    // framed: what the header's position says
+  std::uint64_t frames = 0;  // framed: committed since
+};
+
+/// A receiver's, likewise.
+struct ReceiveState {
+  ReceiveState() = default;
+  [[gnu::always_inline]] ReceiveState(const RingMemory& memory, const Resume& resume) noexcept
+      : forward(memory.forward_header()),
+        back(memory.return_header()),
+        ring(memory.ring),
+        mask(memory.geometry.capacity - 1),
+        size(memory.geometry.size),
+        position(resume.position),
+        known(resume.position),
+        stream(resume.stream),
+        tag(layout::stream_tag(resume.stream)) {}
+
+  const layout::ForwardHeader* forward = &kNowhere;
+  layout::Header* back = nullptr;
+  const std::byte* ring = nullptr;
+  std::uint64_t mask = 0;  // capacity - 1
+  std::uint64_t size = 0;  // of a record; of the largest frame
+  std::uint64_t position = 0;
+  std::uint64_t known = 0;  // position up to which messages of this stream are known to wait; each ring says more
+  std::uint64_t stream = 0;
+  std::uint64_t tag = 0;     // added to a position, its mark
+  std::uint64_t length = 0;  // framed: of the peeked frame
+};
+
+/// The next position. The empty asm makes it a number of its own: a compiler that knows how positions, marks and a
+/// loop's own counter run beside one another keeps each in a register, runs out of them, and spills one for every
+/// message. Such a store, to a line of the process's own between two to the ring, halved the rate of small messages.
+[[gnu::always_inline]] inline std::uint64_t advanced(std::uint64_t position, std::uint64_t count) noexcept {
+  std::uint64_t next = position + count;
+  asm("" : "+r"(next));
+  return next;
+}
+
+/// What every sender's half is made of. Single-threaded; the functions are the concept's. `State` is SendState where
+/// the half has its own, SendState& where it works on one that is lent to it.
+template <class Policy, class State>
 class SendingHalf {
  public:
+  SendingHalf() = default;
+  [[gnu::always_inline]] SendingHalf(const RingMemory& memory, const Resume& resume) noexcept
+      : state_(memory, resume) {}
+  /// Works on a state that lives longer.
+  [[gnu::always_inline]] explicit SendingHalf(State lent) noexcept requires std::is_reference_v<State> : state_(lent) {}
+  [[nodiscard, gnu::always_inline]] const std::remove_reference_t<State>& state() const noexcept { return state_; }
+
   /// Ends the stream after what was sent; everything later says closed. One store, of `streams`, does it: killed
   /// before, the stream goes on with a successor.
   [[gnu::always_inline]] void close() noexcept {
-    if (!open_) return;
+    if (!state_.open) return;
     store_position();
-    Policy::store_relaxed(&forward_->ends[stream_ % layout::kStreamEnds], position_);
-    Policy::store_release(&forward_->common.streams, stream_ + 1);  // SYNC: end of stream visible
-    open_ = false;
-    limit_ = position_;
+    Policy::store_relaxed(&state_.forward->ends[state_.stream % layout::kStreamEnds], state_.position);
+    Policy::store_release(&state_.forward->common.streams, state_.stream + 1);  // SYNC: end of stream visible
+    state_.open = false;
+    state_.limit = state_.position;
+    state_.room = state_.position;
   }
 
-  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept { return open_ ? mask_ + 1 : 0; }
+  [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
+    return state_.open ? state_.mask + 1 : 0;
+  }
   /// Messages that the receiver hasn't released; bytes of ring (frames).
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
-    return open_ ? std::min(position_ - Policy::load_acquire(&back_->position), mask_ + 1) : 0;
+    if (!state_.open) return 0;
+    return std::min(state_.position - Policy::load_acquire(&state_.back->position), state_.mask + 1);
   }
 
  protected:
-  SendingHalf() = default;
-  [[gnu::always_inline]] SendingHalf(const RingMemory& memory, const Resume& resume) noexcept
-      : forward_(memory.forward_header()),
-        back_(memory.return_header()),
-        mask_(memory.geometry.capacity - 1),
-        position_(resume.position),
-        limit_(resume.position),
-        stream_(resume.stream),
-        tag_(layout::stream_tag(resume.stream)),
-        open_(true) {}
-
   /// Reads the head and moves the limit. `ok` when there is any room at all.
   [[gnu::always_inline]] Status look_for_room() noexcept {
-    if (!open_) return Status::closed;
     const Room found = room();
-    if (found.status != Status::corrupted) limit_ = found.limit;
+    if (found.status == Status::ok || found.status == Status::would_block) state_.limit = found.limit;
     return found.status;
   }
 
@@ -160,74 +234,62 @@ class SendingHalf {
     Status status;
   };
   [[nodiscard, gnu::always_inline]] Room room() const noexcept {
-    if (!open_) return {position_, Status::closed};
-    const std::uint64_t head = Policy::load_acquire(&back_->position);  // SYNC: slot free
-    const std::uint64_t used = position_ - head;
-    const std::uint64_t capacity = mask_ + 1;
-    if (used > capacity) return {position_, Status::corrupted};
+    if (!state_.open) return {state_.position, Status::closed};
+    const std::uint64_t head = Policy::load_acquire(&state_.back->position);  // SYNC: slot free
+    const std::uint64_t used = state_.position - head;
+    const std::uint64_t capacity = state_.mask + 1;
+    if (used > capacity) return {state_.position, Status::corrupted};
     return {head + capacity, used == capacity ? Status::would_block : Status::ok};
   }
 
   /// Stores the position's mark in the header: the commit itself (dense), or the hint.
   [[gnu::always_inline]] void store_position() noexcept {
-    Policy::store_release(&forward_->common.position, position_ + tag_);  // SYNC: payload visible
+    Policy::store_release(&state_.forward->common.position, state_.position + state_.tag);  // SYNC: payload visible
   }
 
-  layout::ForwardHeader* forward_ = nullptr;
-  const layout::Header* back_ = nullptr;
-  std::uint64_t mask_ = 0;  // capacity - 1: what a loop needs for each message, and so the one of the two that is kept
-  std::uint64_t position_ = 0;
-  std::uint64_t limit_ = 0;  // position up to which the ring is known to be free
-  std::uint64_t stream_ = 0;
-  std::uint64_t tag_ = 0;  // added to a position, its mark
-  bool open_ = false;
+  State state_;
 };
 
-/// What every receiver's half is made of. Single-threaded state of the one receiver; the functions are the concept's.
-template <class Policy>
+/// What every receiver's half is made of. Single-threaded; the functions are the concept's. `State` is ReceiveState or
+/// ReceiveState&.
+template <class Policy, class State>
 class ReceivingHalf {
  public:
+  ReceivingHalf() = default;
+  [[gnu::always_inline]] ReceivingHalf(const RingMemory& memory, const Resume& resume) noexcept
+      : state_(memory, resume) {}
+  /// Works on a state that lives longer.
+  [[gnu::always_inline]] explicit ReceivingHalf(State lent) noexcept requires std::is_reference_v<State>
+      : state_(lent) {}
+  [[nodiscard, gnu::always_inline]] const std::remove_reference_t<State>& state() const noexcept { return state_; }
+
   /// After `closed`: goes on with the stream behind it.
   [[gnu::always_inline]] void next_stream() noexcept {
-    ++stream_;
-    tag_ = layout::stream_tag(stream_);
-    Policy::store_release(&back_->streams, stream_);
+    ++state_.stream;
+    state_.tag = layout::stream_tag(state_.stream);
+    Policy::store_release(&state_.back->streams, state_.stream);
   }
 
   [[nodiscard, gnu::always_inline]] std::uint64_t capacity() const noexcept {
-    return mask_ + (forward_ != &kNowhere ? 1 : 0);
+    return state_.mask + (state_.forward != &kNowhere ? 1 : 0);
   }
 
  protected:
-  ReceivingHalf() = default;
-  [[gnu::always_inline]] ReceivingHalf(const RingMemory& memory, const Resume& resume) noexcept
-      : forward_(memory.forward_header()),
-        back_(memory.return_header()),
-        mask_(memory.geometry.capacity - 1),
-        position_(resume.position),
-        stream_(resume.stream),
-        tag_(layout::stream_tag(resume.stream)) {}
-
   /// Gives everything before `position` back to the sender, exactly and at once: publishing it lazily gained nothing,
   /// and a sender of few slots would wait for ever.
   [[gnu::always_inline]] void free_to(std::uint64_t position) noexcept {
-    position_ = position;
-    Policy::store_release(&back_->position, position_);  // SYNC: slot free
+    state_.position = position;
+    Policy::store_release(&state_.back->position, position);  // SYNC: slot free
   }
 
   /// The header's position when it is ahead of the receiver, else the receiver's own.
   [[nodiscard, gnu::always_inline]] std::uint64_t hint() const noexcept {
-    const std::uint64_t ahead =
-        layout::distance(position_, Policy::load_acquire(&forward_->common.position));  // SYNC: payload visible
-    return position_ + (ahead <= mask_ + 1 ? ahead : 0);
+    const std::uint64_t ahead = layout::distance(
+        state_.position, Policy::load_acquire(&state_.forward->common.position));  // SYNC: payload visible
+    return state_.position + (ahead <= state_.mask + 1 ? ahead : 0);
   }
 
-  const layout::ForwardHeader* forward_ = &kNowhere;
-  layout::Header* back_ = nullptr;
-  std::uint64_t mask_ = 0;  // capacity - 1
-  std::uint64_t position_ = 0;
-  std::uint64_t stream_ = 0;
-  std::uint64_t tag_ = 0;  // added to a position, its mark
+  State state_;
 };
 
 }  // namespace v1

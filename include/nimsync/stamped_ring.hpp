@@ -15,134 +15,149 @@
 namespace nimsync {
 inline namespace v1 {
 
-namespace layout {
-
-inline std::uint64_t* stamp(std::byte* slot, std::uint64_t size) noexcept {
-  return reinterpret_cast<std::uint64_t*>(slot + stamp_offset(size));
-}
-inline const std::uint64_t* stamp(const std::byte* slot, std::uint64_t size) noexcept {
-  return reinterpret_cast<const std::uint64_t*>(slot + stamp_offset(size));
-}
-
-}  // namespace layout
-
-/// Where the slots are. `Size` is the record's, or kSizeAtRunTime.
+/// Where the slots are. `Size` is the record's, or kSizeAtRunTime; `size` is it at run time.
 template <std::size_t Size>
-class StampedSlots {
- public:
-  StampedSlots() = default;
-  [[gnu::always_inline]] explicit StampedSlots(const RingMemory& memory) noexcept
-      : ring_(memory.ring), size_(memory.geometry.size) {}
-
-  [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept {
-    return Size == kSizeAtRunTime ? size_ : Size;
+struct StampedSlots {
+  static constexpr std::uint64_t record_size(std::uint64_t size) noexcept {
+    return Size == kSizeAtRunTime ? size : Size;
   }
-  [[nodiscard, gnu::always_inline]] std::byte* at(std::uint64_t index) const noexcept {
-    return ring_ + index * layout::stride(Layout::stamped, record_size());
+  /// The offset of a slot in the ring.
+  static constexpr std::uint64_t at(std::uint64_t index, std::uint64_t size) noexcept {
+    return index * layout::stride(Layout::stamped, record_size(size));
   }
-  [[nodiscard, gnu::always_inline]] std::uint64_t* stamp(std::byte* slot) const noexcept {
-    return layout::stamp(slot, record_size());
+  static std::uint64_t* stamp(std::byte* slot, std::uint64_t size) noexcept {
+    return reinterpret_cast<std::uint64_t*>(slot + layout::stamp_offset(record_size(size)));
   }
-  [[nodiscard, gnu::always_inline]] RingMemory memory(std::uint64_t capacity) const noexcept {
-    return {.ring = ring_, .geometry = {Layout::stamped, record_size(), capacity}};
+  static const std::uint64_t* stamp(const std::byte* slot, std::uint64_t size) noexcept {
+    return reinterpret_cast<const std::uint64_t*>(slot + layout::stamp_offset(record_size(size)));
   }
-
- private:
-  std::byte* ring_ = nullptr;
-  std::uint64_t size_ = 0;
 };
 
-template <std::size_t Size = kSizeAtRunTime, class Policy = Native>
-class StampedSender : public SendingHalf<Policy> {
+template <std::size_t Size = kSizeAtRunTime, class Policy = Native, class State = SendState>
+class StampedSender : public SendingHalf<Policy, State> {
+  using Half = SendingHalf<Policy, State>;
+  using Slots = StampedSlots<Size>;
+  using Half::state_;
+
  public:
   /// Of no channel: says closed.
   StampedSender() = default;
-  [[gnu::always_inline]] StampedSender(const RingMemory& memory, const Resume& resume) noexcept
-      : SendingHalf<Policy>(memory, resume), slots_(memory) {
+  [[gnu::always_inline]] StampedSender(const RingMemory& memory, const Resume& resume) noexcept : Half(memory, resume) {
     this->store_position();  // a predecessor may have died between its stamp and the hint: the next search starts here
   }
+  using Half::Half;
 
   /// Copies one record in. `ok`, `would_block`, `closed`, `corrupted`, or `too_big`: not a record's size.
   [[gnu::always_inline]] Status try_send(std::span<const std::byte> record) noexcept {
-    if (record.size() == slots_.record_size()) return try_send(record.data());
-    return this->open_ ? Status::too_big : Status::closed;
+    if (record.size() == record_size()) return try_send(record.data());
+    return state_.open ? Status::too_big : Status::closed;
   }
   [[gnu::always_inline]] Status try_send(const std::byte* record) noexcept {
-    if (position_ == limit_) [[unlikely]] {
-      const Status status = look_for_room();
-      if (status != Status::ok) return status;
-    }
-    std::byte* slot = slots_.at(position_ & mask_);
-    Policy::template copy<Size>(slot, record, slots_.record_size());
+    std::byte* slot = nullptr;
+    const Status status = try_claim(slot);
+    if (status != Status::ok) return status;
+    Policy::template copy<Size>(slot, record, record_size());
     publish(slot);
     return Status::ok;
+  }
+
+  /// try_send() in two steps: a slot to write one record into, and then its commit. Nothing else comes between them.
+  [[gnu::always_inline]] Status try_claim(std::byte*& slot) noexcept {
+    if (state_.position == state_.limit) [[unlikely]] {
+      const Status status = pass_limit();
+      if (status != Status::ok) return status;
+    }
+    slot = next_slot();
+    return Status::ok;
+  }
+  [[gnu::always_inline]] void publish(std::byte* slot) noexcept {
+    const std::uint64_t next = advanced(state_.position, 1);
+    Policy::store_release(Slots::stamp(slot, state_.size), next + state_.tag);  // SYNC: payload visible
+    state_.position = next;
   }
 
   /// Copies in as many of `count` records as fit; returns how many.
   [[gnu::always_inline]] std::size_t try_send_some(const std::byte* records, std::size_t count) noexcept {
     std::size_t sent = 0;
-    while (sent < count && try_send(records + sent * slots_.record_size()) == Status::ok) ++sent;
+    while (sent < count && try_send(records + sent * record_size()) == Status::ok) ++sent;
     return sent;
   }
 
   /// A slot to write one record into, visible to the peer at commit(); data() is null when there is no room.
   /// Slots aren't contiguous: one at a time, whatever `count` is.
   [[gnu::always_inline]] std::span<std::byte> reserve(std::size_t count = 1) noexcept {
-    if (count == 0 || (position_ == limit_ && look_for_room() != Status::ok)) return {};
-    return {slots_.at(position_ & mask_), slots_.record_size()};
+    if (count == 0 || (state_.position == state_.limit && pass_limit() != Status::ok)) return {};
+    return {next_slot(), record_size()};
   }
 
   /// Publishes the reserved slot. Without a reservation it is a bug, and publishes what the free slot held, if one is.
   [[gnu::always_inline]] void commit(std::size_t count = 1) noexcept {
-    assert(count <= 1 && count <= limit_ - position_);
-    if (count != 0 && position_ != limit_) publish(slots_.at(position_ & mask_));
+    assert(count <= 1 && count <= state_.limit - state_.position);
+    if (count != 0 && state_.position != state_.limit) publish(next_slot());
   }
 
   /// `ok` with room, else what try_send would say.
   [[nodiscard, gnu::always_inline]] Status look() const noexcept { return this->room().status; }
 
  private:
-  [[gnu::always_inline]] void publish(std::byte* slot) noexcept {
-    Policy::store_release(slots_.stamp(slot), position_ + 1 + tag_);  // SYNC: payload visible
-    ++position_;
-    // Each message would cost half the throughput; every 64th, nothing that was measured. In a ring of fewer slots,
-    // every lap. Both by the mask that is at hand anyway: one register more was a spilled store a message.
-    if ((position_ & mask_ & (layout::kHintEvery - 1)) == 0) [[unlikely]]
-      this->store_position();
+  [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept { return Slots::record_size(state_.size); }
+  [[nodiscard, gnu::always_inline]] std::byte* next_slot() const noexcept {
+    return state_.ring + Slots::at(state_.position & state_.mask, state_.size);
   }
 
-  using SendingHalf<Policy>::mask_;
-  using SendingHalf<Policy>::position_;
-  using SendingHalf<Policy>::limit_;
-  using SendingHalf<Policy>::tag_;
-  using SendingHalf<Policy>::look_for_room;
-  StampedSlots<Size> slots_;
+  /// Where the ring is full as far as is known, or the hint is due: `ok` when there is room after all. To store the
+  /// hint for each message would cost half the throughput; every 64th, nothing that was measured. In a ring of fewer
+  /// slots it is every lap. Both kinds of limit are one comparison a message: another for the hint was a tenth of the
+  /// instructions.
+  [[gnu::always_inline]] Status pass_limit() noexcept {
+    if (state_.position == state_.room) {
+      const auto found = this->room();
+      if (found.status != Status::ok) return found.status;
+      state_.room = found.limit;
+    }
+    const std::uint64_t last = layout::hint_every(state_.mask + 1) - 1;
+    if ((state_.position & last) == 0) this->store_position();
+    state_.limit = std::min(state_.room, (state_.position | last) + 1);
+    return Status::ok;
+  }
 };
 
-template <std::size_t Size = kSizeAtRunTime, class Policy = Native>
-class StampedReceiver : public ReceivingHalf<Policy> {
+/// Its state's `known` is the position behind the peeked slot while one is peeked, and any other otherwise: so
+/// receiving a copy ends a peek without a store of its own.
+template <std::size_t Size = kSizeAtRunTime, class Policy = Native, class State = ReceiveState>
+class StampedReceiver : public ReceivingHalf<Policy, State> {
+  using Half = ReceivingHalf<Policy, State>;
+  using Slots = StampedSlots<Size>;
+  using Half::state_;
+
  public:
   /// Of no channel: assign before use.
   StampedReceiver() = default;
-  [[gnu::always_inline]] StampedReceiver(const RingMemory& memory, const Resume& resume) noexcept
-      : ReceivingHalf<Policy>(memory, resume), slots_(memory) {}
+  using Half::Half;
 
   /// Copies one record out and frees its slot. `ok`, `would_block`, `closed` (until next_stream()), `corrupted`.
   [[gnu::always_inline]] Status try_receive(std::byte* record) noexcept {
     const std::byte* slot = nullptr;
-    const Status status = find(slot);
+    const Status status = try_find(slot);
     if (status != Status::ok) [[unlikely]]
       return status;
-    Policy::template copy<Size>(record, slot, slots_.record_size());
-    peeked_ = false;
-    this->free_to(position_ + 1);
+    Policy::template copy<Size>(record, slot, record_size());
+    free_one();
     return Status::ok;
   }
+
+  /// try_receive() in two steps: the next record where it lies, and then its slot's release. Nothing else comes
+  /// between.
+  [[gnu::always_inline]] Status try_find(const std::byte*& slot) noexcept {
+    slot = next_slot();
+    return find(slot);
+  }
+  [[gnu::always_inline]] void free_one() noexcept { this->free_to(advanced(state_.position, 1)); }
 
   /// Copies out up to `count` records; returns how many.
   [[gnu::always_inline]] std::size_t try_receive_some(std::byte* records, std::size_t count) noexcept {
     std::size_t received = 0;
-    while (received < count && try_receive(records + received * slots_.record_size()) == Status::ok) ++received;
+    while (received < count && try_receive(records + received * record_size()) == Status::ok) ++received;
     return received;
   }
 
@@ -150,44 +165,46 @@ class StampedReceiver : public ReceivingHalf<Policy> {
   [[gnu::always_inline]] Status try_peek(std::size_t count, std::span<const std::byte>& record) noexcept {
     record = {};
     if (count == 0) return Status::ok;
-    const std::byte* slot = nullptr;
+    const std::byte* const slot = next_slot();
     const Status status = find(slot);
     if (status != Status::ok) [[unlikely]]
       return status;
-    record = {slot, slots_.record_size()};
-    peeked_ = true;
+    record = {slot, record_size()};
+    state_.known = state_.position + 1;
     return Status::ok;
   }
 
   /// Frees the peeked slot. Without a peek it is a bug, and does nothing.
   [[gnu::always_inline]] void release(std::size_t count = 1) noexcept {
-    assert(count <= (peeked_ ? 1 : 0));
-    if (count == 0 || !peeked_) return;
-    peeked_ = false;
-    this->free_to(position_ + 1);
+    const bool peeked = state_.known == state_.position + 1;
+    assert(count <= (peeked ? 1 : 0));
+    if (count != 0 && peeked) this->free_to(state_.known);
   }
 
   /// Messages that wait, of this stream and later ones.
   [[nodiscard, gnu::always_inline]] std::uint64_t size() const noexcept {
+    const std::uint64_t capacity = state_.mask + 1;
     const std::uint64_t from = this->hint();
+    const Geometry geometry{Layout::stamped, record_size(), capacity};
     // Not found: the sender was faster than the search, and is further on.
     const std::uint64_t tail =
-        find_tail<Policy>(slots_.memory(mask_ + 1), from).value_or(from + layout::hint_every(mask_ + 1));
-    return std::min(tail - position_, (mask_ + 1));
+        find_tail<Policy>(state_.ring, geometry, from).value_or(from + layout::hint_every(capacity));
+    return std::min(tail - state_.position, capacity);
   }
   /// `ok` when a message waits, else what try_receive would say.
-  [[nodiscard, gnu::always_inline]] Status look() const noexcept {
-    const std::byte* slot = nullptr;
-    return find(slot);
-  }
+  [[nodiscard, gnu::always_inline]] Status look() const noexcept { return find(next_slot()); }
 
  private:
-  [[gnu::always_inline]] Status find(const std::byte*& slot) const noexcept {
-    std::byte* const here = slots_.at(position_ & mask_);
-    slot = here;
-    const std::uint64_t stamp = Policy::load_acquire(slots_.stamp(here));  // SYNC: payload visible
-    if (stamp != position_ + 1 + tag_) [[unlikely]] {
-      return why_not(stamp, forward_, position_, this->stream_, (mask_ + 1));
+  [[nodiscard, gnu::always_inline]] std::size_t record_size() const noexcept { return Slots::record_size(state_.size); }
+  [[nodiscard, gnu::always_inline]] const std::byte* next_slot() const noexcept {
+    return state_.ring + Slots::at(state_.position & state_.mask, state_.size);
+  }
+
+  /// Whether `slot`, the next one, holds its message.
+  [[nodiscard, gnu::always_inline]] Status find(const std::byte* slot) const noexcept {
+    const std::uint64_t stamp = Policy::load_acquire(Slots::stamp(slot, state_.size));  // SYNC: payload visible
+    if (stamp != state_.position + 1 + state_.tag) [[unlikely]] {
+      return why_not(stamp, state_.forward, state_.position, state_.stream, state_.mask + 1);
     }
     return Status::ok;
   }
@@ -201,13 +218,6 @@ class StampedReceiver : public ReceivingHalf<Policy> {
     // A message of another stream lies exactly at the end of this one.
     return later_stream && status != Status::closed ? Status{Status::corrupted} : status;
   }
-
-  using ReceivingHalf<Policy>::forward_;
-  using ReceivingHalf<Policy>::mask_;
-  using ReceivingHalf<Policy>::position_;
-  using ReceivingHalf<Policy>::tag_;
-  StampedSlots<Size> slots_;
-  bool peeked_ = false;
 };
 
 static_assert(SendingRing<StampedSender<>> && ReceivingRing<StampedReceiver<>>);

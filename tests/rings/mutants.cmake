@@ -59,52 +59,53 @@ foreach(check crashes interleavings walks streams corruption hostility misuse)
 endforeach()
 
 mutant(the_stamp_is_stored_before_the_payload stamped_ring.hpp crashes
-"    Policy::template copy<Size>(slot, record, slots_.record_size());
+"    Policy::template copy<Size>(slot, record, record_size());
     publish(slot);
 "
 "    publish(slot);
-    Policy::template copy<Size>(slot, record, slots_.record_size());
+    Policy::template copy<Size>(slot, record, record_size());
 ")
 
 mutant(the_tail_is_stored_before_the_payload dense_ring.hpp crashes
-"    slots_.copy_in(position_ & mask_, records, fit, mask_);
-    publish(fit);
+"    Policy::template copy<0>(next(), records, first);
+    Policy::template copy<0>(state_.ring, records + first, fit * record_size() - first);
+    publish_some(fit);
 "
-"    publish(fit);
-    slots_.copy_in((position_ - fit) & mask_, records, fit, mask_);
+"    std::byte* const place = next();
+    publish_some(fit);
+    Policy::template copy<0>(place, records, first);
+    Policy::template copy<0>(state_.ring, records + first, fit * record_size() - first);
 ")
 
 mutant(the_frame_is_committed_before_the_payload framed_ring.hpp crashes
-"    Policy::template copy<0>(at(position_) + layout::kFrameWord, message.data(), message.size());
+"    Policy::template copy<0>(at(state_.position) + layout::kFrameWord, message.data(), message.size());
     publish(message.size());
 "
-"    std::byte* const place = at(position_) + layout::kFrameWord;
+"    std::byte* const place = at(state_.position) + layout::kFrameWord;
     publish(message.size());
     Policy::template copy<0>(place, message.data(), message.size());
 ")
 
 mutant(the_slot_is_freed_before_it_is_copied_out stamped_ring.hpp interleavings
-"    Policy::template copy<Size>(record, slot, slots_.record_size());
-    peeked_ = false;
-    this->free_to(position_ + 1);
+"    Policy::template copy<Size>(record, slot, record_size());
+    free_one();
 "
-"    this->free_to(position_ + 1);
-    Policy::template copy<Size>(record, slot, slots_.record_size());
+"    free_one();
+    Policy::template copy<Size>(record, slot, record_size());
 ")
 
 mutant(the_hint_is_never_stored stamped_ring.hpp crashes
-"    if ((position_ & mask_ & (layout::kHintEvery - 1)) == 0) [[unlikely]]
-      this->store_position();
+"    if ((state_.position & last) == 0) this->store_position();
 "
 "")
 
 mutant(the_hint_of_frames_is_never_stored framed_ring.hpp crashes
-"    if (frames_ == layout::kHintEvery || next - hint_ > (mask_ + 1) / 2) {"
+"    if (state_.frames == layout::kHintEvery || next - state_.hint > (state_.mask + 1) / 2) {"
 "    if (false) {")
 
 mutant(the_hint_of_frames_is_lapped framed_ring.hpp walks
-"    if (frames_ == layout::kHintEvery || next - hint_ > (mask_ + 1) / 2) {"
-"    if (frames_ == layout::kHintEvery) {")
+"    if (state_.frames == layout::kHintEvery || next - state_.hint > (state_.mask + 1) / 2) {"
+"    if (state_.frames == layout::kHintEvery) {")
 
 mutant(the_word_behind_a_frame_is_not_zeroed framed_ring.hpp walks
 "    Policy::store_relaxed(word_at(next), 0);"
@@ -112,51 +113,52 @@ mutant(the_word_behind_a_frame_is_not_zeroed framed_ring.hpp walks
 
 mutant(the_word_behind_a_frame_is_zeroed_after_the_commit framed_ring.hpp crashes
 "    Policy::store_relaxed(word_at(next), 0);  // no frame behind this one; ordered by the commit
-    Policy::store_release(word_at(position_), layout::frame_word(length, this->stream_));  // SYNC: payload visible
+    Policy::store_release(word_at(state_.position),
+                          layout::frame_word(length, state_.stream));  // SYNC: payload visible
 "
-"    Policy::store_release(word_at(position_), layout::frame_word(length, this->stream_));
+"    Policy::store_release(word_at(state_.position), layout::frame_word(length, state_.stream));
     Policy::store_relaxed(word_at(next), 0);
 ")
 
 mutant(a_stream_is_counted_before_its_end ring.hpp crashes
-"    Policy::store_relaxed(&forward_->ends[stream_ % layout::kStreamEnds], position_);
-    Policy::store_release(&forward_->common.streams, stream_ + 1);  // SYNC: end of stream visible
+"    Policy::store_relaxed(&state_.forward->ends[state_.stream % layout::kStreamEnds], state_.position);
+    Policy::store_release(&state_.forward->common.streams, state_.stream + 1);  // SYNC: end of stream visible
 "
-"    Policy::store_release(&forward_->common.streams, stream_ + 1);
-    Policy::store_relaxed(&forward_->ends[stream_ % layout::kStreamEnds], position_);
+"    Policy::store_release(&state_.forward->common.streams, state_.stream + 1);
+    Policy::store_relaxed(&state_.forward->ends[state_.stream % layout::kStreamEnds], state_.position);
 ")
 
 mutant(an_impossible_head_is_believed ring.hpp corruption
-"    if (used > capacity) return {position_, Status::corrupted};"
+"    if (used > capacity) return {state_.position, Status::corrupted};"
 "")
 
 mutant(the_length_of_a_frame_is_believed framed_ring.hpp hostility
-"    if (length > largest_) return {0, Status::corrupted};"
+"    if (length > state_.size) return {0, Status::corrupted};"
 "")
 
 mutant(an_impossible_tail_is_believed dense_ring.hpp hostility
-"    if (ahead > mask_ + 1) return {position_, Status::corrupted};"
-"")
+"    if (ahead - 1 <= state_.mask) [[likely]]"
+"    if (ahead != 0)")
 
 mutant(an_impossible_stamp_is_believed stamped_ring.hpp corruption
 "    if (!later_stream && !layout::is_stamp_before(stamp, position, capacity)) return Status::corrupted;"
 "")
 
 mutant(the_stream_of_a_stamp_is_ignored stamped_ring.hpp streams
-"    if (stamp != position_ + 1 + tag_) [[unlikely]] {"
-"    if (layout::distance(stamp, position_ + 1 + tag_) != 0) [[unlikely]] {")
+"    if (stamp != state_.position + 1 + state_.tag) [[unlikely]] {"
+"    if (layout::distance(stamp, state_.position + 1 + state_.tag) != 0) [[unlikely]] {")
 
 mutant(the_stream_of_a_tail_is_ignored dense_ring.hpp streams
-"    if (layout::is_of_stream(mark, stream_)) [[likely]]"
-"    if (true)")
+"    const std::uint64_t ahead = mark - (state_.position + state_.tag);  // while the tail is of this stream"
+"    const std::uint64_t ahead = layout::distance(state_.position, mark);")
 
 mutant(the_stream_of_a_frame_is_ignored framed_ring.hpp streams
-"    if (layout::is_of_stream(word, stream_)) [[likely]]"
+"    if (layout::is_of_stream(word, state_.stream)) [[likely]]"
 "    if (true)")
 
 mutant(a_commit_is_not_cut_to_the_room dense_ring.hpp misuse
-"publish(std::min<std::uint64_t>(count, limit_ - position_));"
-"publish(count);")
+"publish_some(std::min<std::uint64_t>(count, room));"
+"publish_some(count);")
 
 mutant(frames_leave_no_room_for_the_word_behind framed_ring.hpp walks
 "return layout::frame_bytes(bytes) + layout::kFrameWord; }"
