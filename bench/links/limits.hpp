@@ -61,8 +61,7 @@ class LineLink {
 };
 
 /// How fast one core can hand written lines to the other: a buffer of the ring's footprint in four parts, one of which
-/// is being written while others are read. One word is written and checked in each line; one counter a part is
-/// published either way.
+/// is being written while others are read. Every word is written and checked; one counter a part is published either way.
 class DirtyLines {
  public:
   explicit DirtyLines(std::size_t footprint_bytes)
@@ -80,7 +79,10 @@ class DirtyLines {
       while (read_->count.load(std::memory_order_acquire) + kParts <= part) {
       }
       Line* const line = &lines_[part % kParts * part_lines_];
-      for (std::size_t i = 0; i < part_lines_; ++i) line[i].number = part;
+      for (std::size_t i = 0; i < part_lines_; ++i) {
+#pragma GCC unroll 8
+        for (std::size_t w = 0; w < kWords; ++w) line[i].words[w] = part + w;
+      }
       written_->count.store(part + 1, std::memory_order_release);
     }
   }
@@ -95,7 +97,10 @@ class DirtyLines {
       if (part == first) begin = Clock::now();
       const Line* const line = &lines_[part % kParts * part_lines_];
       std::uint64_t differences = 0;
-      for (std::size_t i = 0; i < part_lines_; ++i) differences |= line[i].number ^ part;
+      for (std::size_t i = 0; i < part_lines_; ++i) {
+#pragma GCC unroll 8
+        for (std::size_t w = 0; w < kWords; ++w) differences |= line[i].words[w] ^ (part + w);
+      }
       if (differences != 0) [[unlikely]]
         count_one(wrong);
       read_->count.store(part + 1, std::memory_order_release);
@@ -105,8 +110,9 @@ class DirtyLines {
 
  private:
   static constexpr std::size_t kParts = 4;
+  static constexpr std::size_t kWords = 8;
   struct alignas(64) Line {
-    std::uint64_t number;
+    std::uint64_t words[kWords];
   };
   struct alignas(128) Counter {
     std::atomic<std::uint64_t> count;
@@ -118,11 +124,14 @@ class DirtyLines {
   Shared<Counter> read_;
 };
 
-/// Dirty lines as a contestant among messages of `size` bytes, 64 of which make a line.
+/// Dirty lines as a contestant among messages of `size` bytes, 64 of which make a line; each message counts as
+/// `units`.
 class DirtyLinesContestant final : public Contestant {
  public:
-  DirtyLinesContestant(std::string name, std::size_t footprint_bytes, std::size_t size)
-      : Contestant(std::move(name), Kind::limit, kInMemory), lines_a_message_(static_cast<double>(size) / kLine) {
+  DirtyLinesContestant(std::string name, std::size_t footprint_bytes, std::size_t size, std::size_t units = 1)
+      : Contestant(std::move(name), Kind::limit, kInMemory),
+        lines_a_message_(static_cast<double>(size) / kLine),
+        units_a_line_(static_cast<double>(units) / lines_a_message_) {
     for (std::size_t i = 0; i < kInstances; ++i) {
       instances_.push_back(std::make_unique<DirtyLines>(footprint_bytes));
     }
@@ -144,13 +153,14 @@ class DirtyLinesContestant final : public Contestant {
   Lap far(std::size_t instance, std::uint64_t count, std::span<double>) override {
     const std::uint64_t parts = instances_[instance]->whole_parts(static_cast<double>(count) * lines_a_message_);
     Lap lap = instances_[instance]->read(std::exchange(far_[instance], far_[instance] + parts), parts);
-    lap.units /= lines_a_message_;
+    lap.units *= units_a_line_;
     return lap;
   }
 
  private:
   static constexpr double kLine = 64;
   double lines_a_message_;
+  double units_a_line_;
   std::vector<std::unique_ptr<DirtyLines>> instances_;
   std::vector<std::uint64_t> near_;  // the next part
   std::vector<std::uint64_t> far_;

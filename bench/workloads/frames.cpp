@@ -2,6 +2,7 @@
 // where the contestant can, and every byte compared.
 #include <cstring>
 
+#include "bench/links/limits.hpp"
 #include "bench/links/nimsync.hpp"
 #include "bench/payloads.hpp"
 #include "bench/peers.hpp"
@@ -157,10 +158,13 @@ std::vector<Group> frames_groups(std::size_t size, const Place& place) {
   group.bests = {{"fastest peer", {kPipe, kStreamSocket, kSeqpacket, kPosixQueue, kBoostMessageQueue, kZeroMq, kIceoryx}}};
   group.contestants.push_back(std::make_unique<Memcpy>(kMemcpy, size));
   group.contestants.push_back(std::make_unique<Memcpy>(kMemcpyMiB, kMiB));
-  for (const std::size_t ring : {256 * kKiB, kMiB, 4 * kMiB, 8 * kMiB}) {
-    if (2 * size > ring) continue;
+  group.contestants.push_back(std::make_unique<DirtyLinesContestant>("dirty lines, 4 MiB", 4 * kMiB, size, size));
+  // The largest for large messages alone, of which the peers' queues hold as much.
+  for (const std::size_t ring : {256 * kKiB, kMiB, 4 * kMiB, 8 * kMiB, 64 * kMiB}) {
+    if (2 * size > ring || (ring == 64 * kMiB && size < 64 * kKiB)) continue;
     Nature nature;
-    nature.instances = 3;
+    nature.instances = ring == 64 * kMiB ? 1 : 3;
+    nature.gives_way = true;  // samples are too long for the kernel to leave alone
     nature.warm_up = 2 * ring / size;
     add<Frames>(group, "nimsync framed, " + in_words(ring) + " ring", Kind::nimsync, nature,
                 [&](const std::string& part) {
