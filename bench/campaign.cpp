@@ -159,9 +159,8 @@ class Near {
     pin(0, options_.near_cpu);
     // Never joined: this process leaves without it, and it ends the process when it fails.
     std::thread([this] {
-      if (guarded(control_.near_error, [this] {
-            carry_out_orders(control_.thread, control_, groups_, options_.far_cpu);
-          }) != 0) {
+      if (guarded(control_.near_error,
+                  [this] { carry_out_orders(control_.thread, control_, groups_, options_.far_cpu); }) != 0) {
         ::_exit(1);
       }
     }).detach();
@@ -392,12 +391,10 @@ std::vector<GroupResult> run(const std::vector<Group>& groups, const CampaignOpt
   Shared<double> parts(part_count + 1);
 
   Child far = Child::fork([&] {
-    return guarded(control->far_error,
-                   [&] { carry_out_orders(control->process, *control, groups, options.far_cpu); });
+    return guarded(control->far_error, [&] { carry_out_orders(control->process, *control, groups, options.far_cpu); });
   });
-  Child near = Child::fork([&] {
-    return guarded(control->near_error, [&] { Near(*control, groups, options, outcomes, parts).run(); });
-  });
+  Child near = Child::fork(
+      [&] { return guarded(control->near_error, [&] { Near(*control, groups, options, outcomes, parts).run(); }); });
   watch(*control, groups, near, far, progress);
 
   std::vector<GroupResult> results;

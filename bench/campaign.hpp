@@ -49,8 +49,8 @@ struct CampaignOptions {
 /// A sentence about how far it is.
 using Progress = std::function<void(const std::string&)>;
 
-/// Measures every group; as many results as groups. Throws std::runtime_error when a process died, hung, or received wrong content; Interrupted on
-/// a signal. Call block_signals() before.
+/// Measures every group; as many results as groups. Throws std::runtime_error when a process died, hung, or received
+/// wrong content; Interrupted on a signal. Call block_signals() before.
 std::vector<GroupResult> run(const std::vector<Group>& groups, const CampaignOptions& options,
                              const Progress& progress);
 

@@ -1,9 +1,9 @@
 // The measured loops: the same source for every contestant, one function of its own for each.
 //
-// A sender has `bool-like try_send(const Record&)`, a receiver `bool-like try_receive(Record&)`; some more. A loop moves
-// its endpoints out of where they are kept into local variables and back at the end: that is how a program that is in a
-// hurry uses them (nimsync/channel.hpp says why). The functions aren't inlined, so that no contestant is compiled into
-// its surroundings.
+// A sender has `bool-like try_send(const Record&)`, a receiver `bool-like try_receive(Record&)`; some more. A loop
+// moves its endpoints out of where they are kept into local variables and back at the end: that is how a program that
+// is in a hurry uses them (nimsync/channel.hpp says why). The functions aren't inlined, so that no contestant is
+// compiled into its surroundings.
 //
 // Every word of every message is checked. The loops spin without a pause and without an end of their own: whoever
 // starts them watches over them from another process.
@@ -39,7 +39,8 @@ struct Record {
     return difference;
   }
 
-  // Small enough for the multiples to be part of an instruction: as constants in registers they push the ring's own out.
+  // Small enough for the multiples to be part of an instruction: as constants in registers they push the ring's own
+  // out.
   static constexpr std::uint64_t kStep = 0x01010101;
   std::uint64_t words[kWords];
 
@@ -49,7 +50,9 @@ struct Record {
   [[gnu::always_inline]] static void each_word(Use use) noexcept {
     constexpr std::size_t kUnrolled = 16;
     if constexpr (kWords <= kUnrolled) {
-      [&]<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) { (use(I), ...); }
+      [&]<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) {
+        (use(I), ...);
+      }
       (std::make_index_sequence<kWords>{});
     } else {
       for (std::size_t i = 0; i < kWords; ++i) use(i);

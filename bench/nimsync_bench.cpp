@@ -166,7 +166,8 @@ int run_program(const Wishes& wishes) {
 int main(int argc, char** argv) {
   bench::Wishes wishes;
   std::string about =
-      "Measures nimsync between two pinned processes, beside its peers and the machine's own limits. Starts a registry\n"
+      "Measures nimsync between two pinned processes, beside its peers and the machine's own limits. Starts a "
+      "registry\n"
       "of its own, the nimsyncd beside this program, and iceoryx's RouDi where that is installed.\n\nWorkloads:\n";
   std::vector<std::string> names{bench::kOpen};
   for (const bench::Workload& workload : bench::workloads()) {

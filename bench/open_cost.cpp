@@ -14,6 +14,8 @@
 #include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "bench/loops.hpp"
 #include "bench/machine.hpp"
@@ -32,6 +34,8 @@ constexpr std::chrono::seconds kPatience{60};
 
 struct Outcome {
   double open_ns;
+  double create_ns;
+  double remove_ns;
   double bare_ns;
   std::uint64_t dropped;
 };
@@ -136,15 +140,36 @@ double open(const std::string& socket) {
   return typical([&] { return nimsync::Registry::connect(socket).receiver<Record<8>>("bench-open"); });
 }
 
+const nimsync::Options kOptions{.capacity = kCapacity};
+
+/// Creates and removes channels over one connection; ns of either.
+std::pair<double, double> create_and_remove(const std::string& socket) {
+  auto registry = nimsync::Registry::connect(socket);
+  std::vector<double> create_ns;
+  std::vector<double> remove_ns;
+  for (int i = 0; i < kOpenings; ++i) {
+    const auto begin = Clock::now();
+    registry.create("bench-create", {.size = sizeof(Record<8>), .alignment = alignof(Record<8>), .type = {}}, kOptions);
+    const auto created = Clock::now();
+    registry.remove("bench-create", false);
+    create_ns.push_back(ns_between(begin, created));
+    remove_ns.push_back(ns_between(created, Clock::now()));
+  }
+  return {summarise(std::move(create_ns)).median, summarise(std::move(remove_ns)).median};
+}
+
 Outcome measure(const std::string& echo_path, const std::string& registry_socket) {
   static const std::string text = request();
   Outcome outcome{};
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const double before = bare(echo_path, text);
     const double ns = open(registry_socket);
+    const auto [create_ns, remove_ns] = create_and_remove(registry_socket);
     const double after = bare(echo_path, text);
     if (same_regime(before, after)) {
       outcome.open_ns = ns;
+      outcome.create_ns = create_ns;
+      outcome.remove_ns = remove_ns;
       outcome.bare_ns = (before + after) / 2;
       break;
     }
@@ -158,8 +183,7 @@ Outcome measure(const std::string& echo_path, const std::string& registry_socket
 Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, const Progress& progress) {
   pin(registry.process().pid(), options.far_cpu);
   nimsync::Registry::connect(registry.socket())
-      .create("bench-open", {.size = sizeof(Record<8>), .alignment = alignof(Record<8>), .type = {}},
-              {.capacity = kCapacity});
+      .create("bench-open", {.size = sizeof(Record<8>), .alignment = alignof(Record<8>), .type = {}}, kOptions);
 
   const std::string echo_path = registry.path("echo.sock");
   const Socket listening(new_socket());
@@ -216,33 +240,33 @@ Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, co
     progress("open, round " + std::to_string(rounds + 1));
   }
 
-  std::vector<double> open_us;
-  std::vector<double> bare_us;
-  std::vector<double> ratios;
-  std::uint64_t dropped = 0;
-  for (std::size_t round = 0; round < outcomes.size(); ++round) {
-    const Outcome& outcome = outcomes[round];
-    dropped += outcome.dropped;
-    if (outcome.open_ns == 0) continue;
-    open_us.push_back(outcome.open_ns / 1000);
-    bare_us.push_back(outcome.bare_ns / 1000);
-    ratios.push_back(outcome.open_ns / outcome.bare_ns);
-  }
   const std::string bare_name = "bare JSON round trip";
-  const std::size_t kept = open_us.size();
   Table table;
   table.workload = "open";
   table.size = sizeof(Record<8>);
-  table.note = "an existing channel of " + std::to_string(kCapacity) + " records";
+  table.note = "channels of " + std::to_string(kCapacity) + " records";
   table.unit = "us";
-  table.rows = {{bare_name, Kind::limit, summarise(std::move(bare_us)), {}, std::nullopt, kept, dropped},
-                {"connect, open, map",
-                 Kind::nimsync,
-                 summarise(std::move(open_us)),
-                 {{bare_name, summarise(std::move(ratios))}},
-                 std::nullopt,
-                 kept,
-                 dropped}};
+  const auto add = [&](const std::string& name, Kind kind, double Outcome::*ns) {
+    Row row{name, kind, {}, {}, std::nullopt, 0, 0};
+    std::vector<double> values;
+    std::vector<double> ratios;
+    for (std::size_t round = 0; round < outcomes.size(); ++round) {
+      const Outcome& outcome = outcomes[round];
+      row.dropped += outcome.dropped;
+      if (outcome.open_ns == 0) continue;
+      constexpr double kMicrosecond = 1000;
+      values.push_back(outcome.*ns / kMicrosecond);
+      ratios.push_back(outcome.*ns / outcome.bare_ns);
+    }
+    row.kept = values.size();
+    row.value = summarise(std::move(values));
+    if (kind != Kind::limit) row.ratios.push_back({bare_name, summarise(std::move(ratios))});
+    table.rows.push_back(std::move(row));
+  };
+  add(bare_name, Kind::limit, &Outcome::bare_ns);
+  add("connect, open, map", Kind::nimsync, &Outcome::open_ns);
+  add("create", Kind::nimsync, &Outcome::create_ns);
+  add("remove", Kind::nimsync, &Outcome::remove_ns);
   return table;
 }
 

@@ -42,18 +42,16 @@ void add_message_peers(Group& group, const Place& place, const std::string& pref
       return std::make_unique<BoostMessageQueueLink>(prefix + "bmq-" + part, kMessages, bytes);
     });
   }
-  add<Made>(group, kPipe, Kind::peer, kernel, [&](const std::string&) {
-    return std::make_unique<DescriptorLink>(Descriptors::pipe(blocking), bytes);
-  });
+  add<Made>(group, kPipe, Kind::peer, kernel,
+            [&](const std::string&) { return std::make_unique<DescriptorLink>(Descriptors::pipe(blocking), bytes); });
   add<Made>(group, kStreamSocket, Kind::peer, kernel, [&](const std::string&) {
     return std::make_unique<DescriptorLink>(Descriptors::sockets(SOCK_STREAM, blocking, kSocketBytes), bytes);
   });
   add<Made>(group, kSeqpacket, Kind::peer, kernel, [&](const std::string&) {
     return std::make_unique<DescriptorLink>(Descriptors::sockets(SOCK_SEQPACKET, blocking, kSocketBytes), bytes);
   });
-  add<Made>(group, kPosixQueue, Kind::peer, kernel, [&](const std::string& part) {
-    return std::make_unique<PosixQueueLink>(prefix + part, blocking, bytes);
-  });
+  add<Made>(group, kPosixQueue, Kind::peer, kernel,
+            [&](const std::string& part) { return std::make_unique<PosixQueueLink>(prefix + part, blocking, bytes); });
 #if NIMSYNC_BENCH_ZEROMQ
   add<Made>(group, kZeroMq, Kind::peer, waiting, [&](const std::string& part) {
     return std::make_unique<ZeroMqLink>(place.folder + "/zmq-" + prefix + part, bytes);
@@ -73,9 +71,8 @@ void add_iceoryx(Group& group, const Place& place, const std::string& prefix, st
   }
   Nature nature = kInKernel;
   nature.waits = true;  // it has threads
-  add<Made>(group, kIceoryx, Kind::peer, nature, [&](const std::string& part) {
-    return std::make_unique<IceoryxLink>(prefix + part, bytes);
-  });
+  add<Made>(group, kIceoryx, Kind::peer, nature,
+            [&](const std::string& part) { return std::make_unique<IceoryxLink>(prefix + part, bytes); });
 #else
   static_cast<void>(place), static_cast<void>(prefix), static_cast<void>(bytes);
   group.left_out.push_back({kIceoryx, "built without libiceoryx-posh-dev"});
@@ -93,9 +90,8 @@ struct MakeQueue {
 /// Boost's queue between processes: the first of the peers, and what ratios are taken to.
 template <template <class> class Made, std::size_t Size, std::size_t Capacity>
 void add_boost(Group& group, const std::string& prefix) {
-  add<Made>(group, kBoost, Kind::peer, kInMemory, [&](const std::string& part) {
-    return std::make_unique<BoostLink<Size, Capacity>>(prefix + part);
-  });
+  add<Made>(group, kBoost, Kind::peer, kInMemory,
+            [&](const std::string& part) { return std::make_unique<BoostLink<Size, Capacity>>(prefix + part); });
 }
 
 /// All peers for records.

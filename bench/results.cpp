@@ -86,14 +86,11 @@ const char* word(Kind kind) noexcept {
   return "";
 }
 
-const Row* find(const std::vector<Table>& tables, const Goal& goal) {
-  for (const Table& table : tables) {
-    if (table.workload != goal.workload || table.size != goal.size || table.batch != goal.batch) continue;
-    for (const Row& row : table.rows) {
-      if (row.contestant == goal.contestant) return &row;
-    }
-  }
-  return nullptr;
+const Table* find(const std::vector<Table>& tables, const Goal& goal, std::size_t size) {
+  const auto found = std::find_if(tables.begin(), tables.end(), [&](const Table& table) {
+    return table.workload == goal.workload && table.size == size && table.batch == goal.batch;
+  });
+  return found == tables.end() ? nullptr : &*found;
 }
 
 const Ratio* find(const Row& row, const std::string& over) {
@@ -237,9 +234,17 @@ std::vector<Goal> parse_goals(std::string_view text) {
   for (const auto& each : document.at("goals")) {
     Goal goal;
     goal.workload = each.at("workload");
-    goal.size = each.at("size");
+    if (each.contains("sizes")) {
+      goal.sizes = each.at("sizes").get<std::vector<std::size_t>>();
+    } else {
+      goal.sizes = {each.at("size").get<std::size_t>()};
+    }
     goal.batch = each.value("batch", std::size_t{0});
-    goal.contestant = each.at("contestant");
+    if (each.contains("best_of")) {
+      goal.contestants = each.at("best_of").get<std::vector<std::string>>();
+    } else {
+      goal.contestants = {each.at("contestant").get<std::string>()};
+    }
     goal.over = each.at("over");
     if (each.contains("at_most")) {
       goal.at_most = each.at("at_most").get<double>();
@@ -254,13 +259,27 @@ std::vector<Goal> parse_goals(std::string_view text) {
 std::vector<Verdict> judge(const std::vector<Goal>& goals, const std::vector<Table>& tables) {
   std::vector<Verdict> verdicts;
   for (const Goal& goal : goals) {
-    const Row* const row = find(tables, goal);
-    const Ratio* const ratio = row == nullptr ? nullptr : find(*row, goal.over);
-    if (ratio == nullptr) continue;
-    const double value = ratio->summary.median;
-    const bool met =
-        ratio->summary.count != 0 && (goal.at_most ? value <= *goal.at_most : value >= goal.at_least.value_or(0));
-    verdicts.push_back({goal, value, met});
+    const auto better = [&](double a, double b) { return goal.at_most ? a < b : a > b; };
+    std::optional<Verdict> worst;
+    for (const std::size_t size : goal.sizes) {
+      const Table* const table = find(tables, goal, size);
+      if (table == nullptr) continue;
+      std::optional<Verdict> best;
+      for (const Row& row : table->rows) {
+        if (std::find(goal.contestants.begin(), goal.contestants.end(), row.contestant) == goal.contestants.end()) {
+          continue;
+        }
+        const Ratio* const ratio = find(row, goal.over);
+        if (ratio == nullptr) continue;
+        // Without a comparable sample there is nothing to say, which is no goal met.
+        const double value = ratio->summary.median;
+        const bool met =
+            ratio->summary.count != 0 && (goal.at_most ? value <= *goal.at_most : value >= goal.at_least.value_or(0));
+        if (!best || better(value, best->value)) best = Verdict{goal, size, row.contestant, value, met};
+      }
+      if (best && (!worst || better(worst->value, best->value))) worst = best;
+    }
+    if (worst) verdicts.push_back(*std::move(worst));
   }
   return verdicts;
 }
@@ -276,10 +295,10 @@ std::string as_text(const Report& report) {
   std::vector<std::vector<std::string>> lines{{"goals", "", "", ""}};
   for (const Verdict& verdict : report.verdicts) {
     const Goal& goal = verdict.goal;
-    lines.push_back(
-        {"  " + goal.workload + (goal.batch != 0 ? " of " + std::to_string(goal.batch) : "") + " " +
-             std::to_string(goal.size) + " B, " + goal.contestant + " / " + goal.over,
-         bound(goal), number(verdict.value), verdict.met ? "met" : "falls short"});
+    lines.push_back({"  " + goal.workload + (goal.batch != 0 ? " of " + std::to_string(goal.batch) : "") + " " +
+                         std::to_string(verdict.size) + " B" + (goal.sizes.size() > 1 ? " (the worst size)" : "") +
+                         ", " + verdict.contestant + " / " + goal.over,
+                     bound(goal), number(verdict.value), verdict.met ? "met" : "falls short"});
   }
   return text + "\n" + aligned(lines);
 }
@@ -322,9 +341,10 @@ nlohmann::ordered_json as_json(const Report& report) {
   for (const Verdict& verdict : report.verdicts) {
     const Goal& goal = verdict.goal;
     Json one{{"workload", goal.workload},
-             {"size", goal.size},
+             {"size", verdict.size},
+             {"worst_of_sizes", goal.sizes.size() > 1},
              {"batch", goal.batch},
-             {"contestant", goal.contestant},
+             {"contestant", verdict.contestant},
              {"over", goal.over}};
     if (goal.at_most) one["at_most"] = *goal.at_most;
     if (goal.at_least) one["at_least"] = *goal.at_least;

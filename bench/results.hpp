@@ -52,12 +52,12 @@ struct Row {
 
 struct Table {
   std::string workload;
-  std::size_t size = 0;      // bytes of a message
-  std::size_t batch = 0;     // messages a call, in `batch`
+  std::size_t size = 0;   // bytes of a message
+  std::size_t batch = 0;  // messages a call, in `batch`
   std::string note;
   std::string unit;
-  bool is_rate = false;      // more is better
-  Summary regime;            // ns of the one-line ping-pongs around all samples; none in `open`
+  bool is_rate = false;  // more is better
+  Summary regime;        // ns of the one-line ping-pongs around all samples; none in `open`
   std::vector<Row> rows;
   std::vector<LeftOut> left_out;
 };
@@ -65,12 +65,12 @@ struct Table {
 /// In the group's unit. Rounds in which two contestants saw different regimes aren't compared.
 Table evaluate(const Group& group, const GroupResult& result);
 
-/// One bound on one ratio.
+/// One bound on one ratio: of the best of some contestants, at the worst of some sizes.
 struct Goal {
   std::string workload;
-  std::size_t size = 0;
+  std::vector<std::size_t> sizes;
   std::size_t batch = 0;
-  std::string contestant;
+  std::vector<std::string> contestants;
   std::string over;
   std::optional<double> at_most;
   std::optional<double> at_least;
@@ -84,7 +84,9 @@ std::string_view goals_text() noexcept;
 
 struct Verdict {
   Goal goal;
-  double value = 0;  // the ratio's median
+  std::size_t size = 0;    // where it was worst
+  std::string contestant;  // the best there
+  double value = 0;        // the ratio's median
   bool met = false;
 };
 

@@ -24,6 +24,17 @@ std::string last_line(std::string text) {
   return text.empty() ? "nothing" : text.substr(text.rfind('\n') + 1);
 }
 
+/// The files in /dev/shm that a process maps.
+std::vector<std::string> shared_memory_of(pid_t pid) {
+  std::vector<std::string> paths;
+  std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::size_t at = line.find("/dev/shm/");
+    if (at != std::string::npos) paths.push_back(line.substr(at));
+  }
+  return paths;
+}
+
 }  // namespace
 
 RouDi::RouDi(const std::string& log) {
@@ -32,8 +43,7 @@ RouDi::RouDi(const std::string& log) {
     why_not_ = std::string("there is no ") + kProgram + " (package iceoryx)";
     return;
   }
-  // It watches over no process: those here are watched, and what it keeps for one that died goes with it.
-  process_ = Child::run(kProgram, {"--log-level", "info", "--monitoring-mode", "off", "--kill-delay", "1"}, log);
+  process_ = Child::run(kProgram, {"--log-level", "info", "--kill-delay", "1"}, log);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{10};
   while (text_of(log).find("RouDi is ready for clients") == std::string::npos) {
     if (const auto how = process_.ended()) {
@@ -47,6 +57,8 @@ RouDi::RouDi(const std::string& log) {
     }
     static_cast<void>(next_signal(5));
   }
+  traces_ = shared_memory_of(process_.pid());
+  traces_.insert(traces_.end(), {"/tmp/roudi", "/tmp/roudi.lock"});
 #else
   static_cast<void>(log);
   why_not_ = "built without libiceoryx-posh-dev";
@@ -56,6 +68,8 @@ RouDi::RouDi(const std::string& log) {
 RouDi::~RouDi() {
   constexpr int kPatience_ms = 10'000;
   process_.end(kPatience_ms);
+  // It aborts, and leaves these, when a client died before it (version 2.0.3): the measured processes do.
+  for (const std::string& path : traces_) ::unlink(path.c_str());
 }
 
 }  // namespace bench

@@ -1,7 +1,9 @@
-// iceoryx's daemon for this run: RouDi has names of its own in /dev/shm and /tmp, so that there can be one on a machine.
+// iceoryx's daemon for this run: RouDi has names of its own in /dev/shm and /tmp, so that there can be one on a
+// machine.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "bench/child.hpp"
 
@@ -9,11 +11,12 @@ namespace bench {
 
 class RouDi {
  public:
-  /// Starts it and waits until it is ready; `log` is the file for what it says. When it can't be had, why_not() says so.
+  /// Starts it and waits until it is ready; `log` is the file for what it says. When it can't be had, why_not() says
+  /// so.
   explicit RouDi(const std::string& log);
   RouDi(const RouDi&) = delete;
   RouDi& operator=(const RouDi&) = delete;
-  /// Ends it; it takes away what it made.
+  /// Ends it, and takes away what it made.
   ~RouDi();
 
   /// Empty: it runs.
@@ -22,6 +25,7 @@ class RouDi {
  private:
   Child process_;
   std::string why_not_;
+  std::vector<std::string> traces_;
 };
 
 }  // namespace bench

@@ -18,9 +18,9 @@ namespace bench {
 
 /// Where contestants meet.
 struct Place {
-  std::string socket;  // of the registry
-  std::string folder;  // of this run, for names in the file system
-  std::string tag;     // part of every other name
+  std::string socket;      // of the registry
+  std::string folder;      // of this run, for names in the file system
+  std::string tag;         // part of every other name
   std::string no_iceoryx;  // why iceoryx can't take part; empty: it can
 };
 

@@ -87,8 +87,7 @@ class BoostMessageQueueLink {
 
   class Receiver {
    public:
-    explicit Receiver(std::unique_ptr<Queue> queue)
-        : queue_(std::move(queue)), message_(queue_->get_max_msg_size()) {}
+    explicit Receiver(std::unique_ptr<Queue> queue) : queue_(std::move(queue)), message_(queue_->get_max_msg_size()) {}
     template <std::size_t Size>
     bool try_receive(Record<Size>& record) {
       std::size_t got = 0;

@@ -61,7 +61,8 @@ class LineLink {
 };
 
 /// How fast one core can hand written lines to the other: a buffer of the ring's footprint in four parts, one of which
-/// is being written while others are read. Every word is written and checked; one counter a part is published either way.
+/// is being written while others are read. Every word is written and checked; one counter a part is published either
+/// way.
 class DirtyLines {
  public:
   explicit DirtyLines(std::size_t footprint_bytes)

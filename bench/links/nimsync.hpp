@@ -41,30 +41,40 @@ class ChannelLink {
 };
 
 /// The bare ring: the same algorithm over memory mapped here, without endpoint, registry or lines.
-template <std::size_t Size, template <std::size_t, class> class SendingRing,
-          template <std::size_t, class> class ReceivingRing>
+template <std::size_t Size, template <std::size_t, class, class> class SendingRing,
+          template <std::size_t, class, class> class ReceivingRing>
 class RingLink {
  public:
   class Sender {
    public:
     explicit Sender(const nimsync::RingMemory& memory) noexcept : ring_(memory, nimsync::Resume{}) {}
     [[gnu::always_inline]] nimsync::Status try_send(const Record<Size>& record) noexcept {
-      return ring_.try_send(reinterpret_cast<const std::byte*>(&record));
+      std::byte* place = nullptr;
+      const nimsync::Status status = ring_.try_claim(place);
+      if (status != nimsync::Status::ok) return status;
+      nimsync::Native::copy<Size>(place, reinterpret_cast<const std::byte*>(&record), Size);
+      ring_.publish(place);
+      return nimsync::Status::ok;
     }
 
    private:
-    SendingRing<Size, nimsync::Native> ring_;
+    SendingRing<Size, nimsync::Native, nimsync::SendState> ring_;
   };
 
   class Receiver {
    public:
     explicit Receiver(const nimsync::RingMemory& memory) noexcept : ring_(memory, nimsync::Resume{}) {}
     [[gnu::always_inline]] nimsync::Status try_receive(Record<Size>& record) noexcept {
-      return ring_.try_receive(reinterpret_cast<std::byte*>(&record));
+      const std::byte* place = nullptr;
+      const nimsync::Status status = ring_.try_find(place);
+      if (status != nimsync::Status::ok) return status;
+      record = *reinterpret_cast<const Record<Size>*>(place);
+      ring_.free_one();
+      return nimsync::Status::ok;
     }
 
    private:
-    ReceivingRing<Size, nimsync::Native> ring_;
+    ReceivingRing<Size, nimsync::Native, nimsync::ReceiveState> ring_;
   };
 
   RingLink(nimsync::Layout layout, std::size_t capacity, bool protect)

@@ -1,7 +1,7 @@
 // Links through ZeroMQ (libzmq, PUSH and PULL over ipc).
 //
-// Its calls block, unlike the others': each process has an input-output thread of ZeroMQ's besides, and with a processor
-// each there is none to spin on while that thread works.
+// Its calls block, unlike the others': each process has an input-output thread of ZeroMQ's besides, and with a
+// processor each there is none to spin on while that thread works.
 #pragma once
 
 #include <zmq.h>

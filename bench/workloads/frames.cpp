@@ -1,5 +1,5 @@
-// frames: a stream of messages of one length, one call a message: copied in by the sender, read in place by the receiver
-// where the contestant can, and every byte compared.
+// frames: a stream of messages of one length, one call a message: copied in by the sender, read in place by the
+// receiver where the contestant can, and every byte compared.
 #include <cstring>
 
 #include "bench/links/limits.hpp"
@@ -155,7 +155,8 @@ std::vector<Group> frames_groups(std::size_t size, const Place& place) {
   constexpr double kSample_ns = 3e6;  // several laps of the largest ring
   group.sample_ns = kSample_ns;
   group.references = {kMemcpyMiB};
-  group.bests = {{"fastest peer", {kPipe, kStreamSocket, kSeqpacket, kPosixQueue, kBoostMessageQueue, kZeroMq, kIceoryx}}};
+  group.bests = {
+      {"fastest peer", {kPipe, kStreamSocket, kSeqpacket, kPosixQueue, kBoostMessageQueue, kZeroMq, kIceoryx}}};
   group.contestants.push_back(std::make_unique<Memcpy>(kMemcpy, size));
   group.contestants.push_back(std::make_unique<Memcpy>(kMemcpyMiB, kMiB));
   group.contestants.push_back(std::make_unique<DirtyLinesContestant>("dirty lines, 4 MiB", 4 * kMiB, size, size));
@@ -166,10 +167,9 @@ std::vector<Group> frames_groups(std::size_t size, const Place& place) {
     nature.instances = ring == 64 * kMiB ? 1 : 3;
     nature.gives_way = true;  // samples are too long for the kernel to leave alone
     nature.warm_up = 2 * ring / size;
-    add<Frames>(group, "nimsync framed, " + in_words(ring) + " ring", Kind::nimsync, nature,
-                [&](const std::string& part) {
-                  return std::make_unique<FrameLink>(place.socket, prefix + part, ring, size);
-                });
+    add<Frames>(
+        group, "nimsync framed, " + in_words(ring) + " ring", Kind::nimsync, nature,
+        [&](const std::string& part) { return std::make_unique<FrameLink>(place.socket, prefix + part, ring, size); });
   }
   add_message_peers<Frames>(group, place, prefix, size);
   add_iceoryx<Frames>(group, place, prefix, size);

@@ -35,12 +35,11 @@ std::vector<Group> make(const Place& place) {
                    [](const std::string&) { return std::make_unique<LineLink>(); });
   for (const Layout layout : {Layout::stamped, Layout::dense}) {
     for (const bool protect : {false, true}) {
-      add<Of<Size>::template Made>(group, "nimsync " + kind_of(layout, protect), Kind::nimsync, kInMemory,
-                                   [&](const std::string& part) {
-                                     const nimsync::Options options{
-                                         .capacity = kCapacity, .layout = layout, .protect = protect};
-                                     return std::make_unique<ChannelLink<Size>>(place.socket, prefix + part, options);
-                                   });
+      add<Of<Size>::template Made>(
+          group, "nimsync " + kind_of(layout, protect), Kind::nimsync, kInMemory, [&](const std::string& part) {
+            const nimsync::Options options{.capacity = kCapacity, .layout = layout, .protect = protect};
+            return std::make_unique<ChannelLink<Size>>(place.socket, prefix + part, options);
+          });
     }
   }
   add<Of<Size>::template Made>(group, "bare ring stamped", Kind::bare, kInMemory, [](const std::string&) {
