@@ -131,7 +131,10 @@ class DenseReceiver : public ReceivingHalf<Policy, State> {
   [[gnu::always_inline]] Status try_find(const std::byte*& place) noexcept {
     if (state_.position == state_.known) [[unlikely]] {
       const Status status = look_for_news();
-      if (status != Status::ok) return status;
+      if (status != Status::ok) {
+        Policy::template expect<Size>(next());
+        return status;
+      }
     }
     place = next();
     return Status::ok;

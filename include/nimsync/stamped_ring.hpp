@@ -204,6 +204,9 @@ class StampedReceiver : public ReceivingHalf<Policy, State> {
   [[nodiscard, gnu::always_inline]] Status find(const std::byte* slot) const noexcept {
     const std::uint64_t stamp = Policy::load_acquire(Slots::stamp(slot, state_.size));  // SYNC: payload visible
     if (stamp != state_.position + 1 + state_.tag) [[unlikely]] {
+      if constexpr (Size == kSizeAtRunTime || layout::stride(Layout::stamped, Size) > layout::kCacheLine) {
+        Policy::template expect<Size>(slot);
+      }
       return why_not(stamp, state_.forward, state_.position, state_.stream, state_.mask + 1);
     }
     return Status::ok;

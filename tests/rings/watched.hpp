@@ -53,6 +53,9 @@ struct Watched {
     if (observer != nullptr) observer->copied();
   }
 
+  template <std::size_t Size>
+  static void expect(const std::byte* /*payload*/) noexcept {}
+
  private:
   static Word load(const Word* from) noexcept {
     if (observer == nullptr) return Native::load_acquire(from);
