@@ -46,7 +46,7 @@ struct CampaignOptions {
   std::size_t rounds = 0;  // wanted; more are run when too few could be compared
 };
 
-/// A sentence about how far it is.
+/// Told a sentence about how far it is, several times a second. Whatever it throws ends the run.
 using Progress = std::function<void(const std::string&)>;
 
 /// Measures every group; as many results as groups. Throws std::runtime_error when a process died, hung, or received

@@ -96,9 +96,14 @@ CampaignOptions choose(const Wishes& wishes) {
 
 Report measure(const Wishes& wishes, ProgressLine& line) {
   const CampaignOptions options = choose(wishes);
-  const auto progress = [&](const std::string& where) { line(where); };
   Report report{this_machine(), options.near_cpu, options.far_cpu, options.rounds, NIMSYNC_VERSION, {}, {}};
   PrivateRegistry registry;
+  const auto progress = [&](const std::string& where) {
+    line(where);
+    if (const auto how = registry.process().ended()) {
+      throw std::runtime_error("nimsyncd " + *how + " at " + where + "; it said: " + registry.log());
+    }
+  };
   {
     const RouDi rou_di(registry.path("roudi.log"));
     const Place place{registry.socket(), registry.path("."), "nimsync_bench." + std::to_string(::getpid()),

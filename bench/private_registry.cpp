@@ -44,20 +44,7 @@ bool answers(const std::string& socket) {
 
 PrivateRegistry::PrivateRegistry() : folder_(new_folder()), socket_(folder_ + "/registry.sock") {
   try {
-    const fs::path program = fs::read_symlink("/proc/self/exe").parent_path() / "nimsyncd";
-    if (!fs::exists(program)) {
-      throw std::runtime_error("there is no " + program.string() + "; the registry must lie beside nimsync_bench");
-    }
-    process_ = Child::run(program.string(), {"--socket", socket_, "--state-dir", path("state"), "--log-level", "warn"},
-                          path("log"));
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{10};
-    while (!answers(socket_)) {
-      if (const auto how = process_.ended()) throw std::runtime_error("nimsyncd " + *how + "; it said: " + log());
-      if (std::chrono::steady_clock::now() > deadline) {
-        throw std::runtime_error("nimsyncd does not answer at " + socket_ + " after 10 s; it said: " + log());
-      }
-      static_cast<void>(next_signal(5));
-    }
+    start();
   } catch (...) {
     process_.kill();
     std::error_code ignored;
@@ -66,13 +53,33 @@ PrivateRegistry::PrivateRegistry() : folder_(new_folder()), socket_(folder_ + "/
   }
 }
 
+void PrivateRegistry::start() {
+  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path() / "nimsyncd";
+  if (!fs::exists(program)) {
+    throw std::runtime_error("there is no " + program.string() + "; the registry must lie beside nimsync_bench");
+  }
+  process_ = Child::run(program.string(), {"--socket", socket_, "--state-dir", path("state"), "--log-level", "warn"},
+                        path("log"));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+  while (!answers(socket_)) {
+    if (const auto how = process_.ended()) throw std::runtime_error("nimsyncd " + *how + "; it said: " + log());
+    if (std::chrono::steady_clock::now() > deadline) {
+      throw std::runtime_error("nimsyncd does not answer at " + socket_ + " after 10 s; it said: " + log());
+    }
+    static_cast<void>(next_signal(5));
+  }
+}
+
 PrivateRegistry::~PrivateRegistry() {
   try {
+    if (process_.ended()) start();
     // A registry that ends leaves its channels in place, for the next one; here there is none.
     auto registry = nimsync::Registry::connect(socket_);
     for (const auto& channel : registry.list()) registry.remove(channel.name, true);
   } catch (const std::exception& error) {
     std::cerr << "nimsync_bench: the channels of this run could not be removed: " << error.what() << '\n';
+  } catch (const Interrupted&) {
+    std::cerr << "nimsync_bench: interrupted again; the channels of this run were not removed\n";
   }
   constexpr int kPatience_ms = 5000;
   process_.end(kPatience_ms);

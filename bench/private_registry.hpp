@@ -13,7 +13,8 @@ class PrivateRegistry {
   PrivateRegistry();
   PrivateRegistry(const PrivateRegistry&) = delete;
   PrivateRegistry& operator=(const PrivateRegistry&) = delete;
-  /// Removes the channels, ends the registry, removes the folder.
+  /// Removes the channels (by another registry over the same state, where this one died), ends the registry, removes
+  /// the folder.
   ~PrivateRegistry();
 
   [[nodiscard]] const std::string& socket() const noexcept { return socket_; }
@@ -24,6 +25,8 @@ class PrivateRegistry {
   [[nodiscard]] std::string log() const;
 
  private:
+  void start();
+
   std::string folder_;
   std::string socket_;
   Child process_;

@@ -28,6 +28,7 @@ Group make(const Place& place) {
   group.batch = Batch;
   group.note = std::to_string(Batch) + " messages a call, capacity " + std::to_string(kCapacity);
   group.unit = kMillionsPerSecond;
+  group.fewest = kCapacity;  // a stream, also for who delivers in bursts
   group.references = {kBoost, kDirtyLines};
   group.contestants.push_back(std::make_unique<DirtyLinesContestant>(kDirtyLines, kCapacity * Size, Size));
   for (const Layout layout : {Layout::stamped, Layout::dense}) {

@@ -29,6 +29,7 @@ std::vector<Group> make(const Place& place) {
   group.size = Size;
   group.note = "one call a message, capacity " + std::to_string(kCapacity);
   group.unit = kMillionsPerSecond;
+  group.fewest = kCapacity;  // a stream, also for who delivers in bursts
   group.references = {kBoost, kDirtyLines};
   group.contestants.push_back(std::make_unique<DirtyLinesContestant>(kDirtyLines, kCapacity * Size, Size));
   for (const Layout layout : {Layout::stamped, Layout::dense}) {

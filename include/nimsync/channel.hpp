@@ -12,8 +12,9 @@
 // again by the successor.
 //
 // Speed: keep an endpoint that a loop uses in a local variable of the function with the loop. As a class member or on
-// the heap its position must be stored in memory for each message, which costs small messages up to 70 % of their
-// throughput; such a program moves it into a local for a burst and back again:
+// the heap its position must be stored in memory for each message, which costs a stamped channel a third of its rate at
+// 8 bytes, a dense one less, and 64 bytes a quarter (nimsync_bench, "class member"). Such a program moves it into a
+// local for a burst and back again:
 //
 //     Sender<Tick> tx = std::move(member_);
 //     for (const Tick& tick : burst) ... tx.try_send(tick) ...
