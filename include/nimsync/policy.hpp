@@ -58,10 +58,12 @@ struct Native {
     constexpr std::size_t kLine = 64;
     constexpr std::size_t kMost = 4 * kLine;
     if constexpr (Size <= kMost) {
+      constexpr std::size_t lines = Size == 0 ? 1 : (Size + kLine - 1) / kLine;
+      const auto begin = reinterpret_cast<std::uintptr_t>(payload);  // null in an endpoint of no channel
       [&]<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) {
-        (__builtin_prefetch(payload + I * kLine), ...);
+        (__builtin_prefetch(reinterpret_cast<const void*>(begin + I * kLine)), ...);
       }
-      (std::make_index_sequence < Size == 0 ? 1 : (Size + kLine - 1) / kLine > {});
+      (std::make_index_sequence<lines>{});
     }
   }
 
