@@ -158,9 +158,8 @@ class Near {
   void run() {
     pin(0, options_.near_cpu);
     // Never joined: this process leaves without it, and it ends the process when it fails.
-    std::thread([this] {
-      if (guarded(control_.near_error,
-                  [this] { carry_out_orders(control_.thread, control_, groups_, options_.far_cpu); }) != 0) {
+    std::thread([&control = control_, &groups = groups_, cpu = options_.far_cpu] {
+      if (guarded(control.near_error, [&] { carry_out_orders(control.thread, control, groups, cpu); }) != 0) {
         ::_exit(1);
       }
     }).detach();
@@ -238,6 +237,7 @@ class Near {
 
   void run(std::uint32_t g, Place& next) {
     const Group& group = groups_[g];
+    if (group.parts > kMostParts) throw std::logic_error("more parts a sample than there is room for");
     control_.group = g;
     control_.round.store(0, std::memory_order_relaxed);
     const std::size_t places = options_.rounds * kMoreRounds;

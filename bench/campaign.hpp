@@ -1,6 +1,6 @@
 // Runs contestants between two pinned processes, guarded against a machine that changes under the measurement.
 //
-// The machine's regimes last from milliseconds to seconds: the same cache line takes 70, 120 or 490 ns to go there and
+// The machine's regimes last from milliseconds to seconds: the same cache line takes 60, 85 or 330 ns to go there and
 // back by turns. So every sample is taken between two short ping-pongs over one cache line, and thrown away when these
 // differ by more than a quarter, or when either process lost its processor meanwhile. Contestants take turns, A B C A B
 // C, and are compared within a round only, and only where both saw the same regime.

@@ -10,7 +10,7 @@
 
 namespace bench {
 
-/// Thrown on SIGINT, SIGTERM or SIGHUP, so that everything is cleared away on the way out.
+/// Thrown on SIGINT, SIGTERM, SIGHUP or SIGQUIT, so that everything is cleared away on the way out.
 struct Interrupted {
   int signal;
 };

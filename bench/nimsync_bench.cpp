@@ -105,9 +105,13 @@ Report measure(const Wishes& wishes, ProgressLine& line) {
     }
   };
   {
-    const RouDi rou_di(registry.path("roudi.log"));
+    const bool iceoryx = std::any_of(workloads().begin(), workloads().end(), [&](const Workload& workload) {
+      return workload.with_iceoryx && wishes.wants(workload.name);
+    });
+    std::optional<RouDi> rou_di;
+    if (iceoryx) rou_di.emplace(registry.path("roudi.log"));
     const Place place{registry.socket(), registry.path("."), "nimsync_bench." + std::to_string(::getpid()),
-                      rou_di.why_not()};
+                      rou_di ? rou_di->why_not() : "RouDi was not started"};
     std::vector<Group> groups;
     for (const Workload& workload : workloads()) {
       if (!wishes.wants(workload.name)) continue;
@@ -119,14 +123,17 @@ Report measure(const Wishes& wishes, ProgressLine& line) {
     const std::vector<GroupResult> results = run(groups, options, progress);
     for (std::size_t i = 0; i < results.size(); ++i) report.tables.push_back(evaluate(groups[i], results[i]));
   }
-  if (wishes.wants(kOpen)) report.tables.push_back(measure_open(registry, options, progress));
+  if (wishes.wants(kOpen) && wishes.wants(kOpenSize))
+    report.tables.push_back(measure_open(registry, options, progress));
   if (report.tables.empty()) throw std::runtime_error("no workload of those asked for has messages of those sizes");
   report.verdicts = judge(parse_goals(goals_text()), report.tables);
   return report;
 }
 
 /// Writes the report where it is wanted; false when that failed.
-bool write(const Wishes& wishes, const Report& report, std::ofstream& file) {
+bool write(const Wishes& wishes, const Report& report) {
+  std::ofstream file;
+  if (!wishes.output.empty()) file.open(wishes.output);
   std::ostream& out = wishes.output.empty() ? std::cout : file;
   if (wishes.json) {
     out << as_json(report).dump(2) << std::endl;
@@ -147,15 +154,15 @@ int run_program(const Wishes& wishes) {
     return 1;
   };
   try {
-    std::ofstream file;
     if (!wishes.output.empty()) {
-      // Before the run, which is long; a folder, or one that may not be written to, shows itself here.
-      file.open(wishes.output);
+      // Before the run, which is long: a folder, or what may not be written to, shows itself here. What is in the file
+      // stays until there is something better.
+      const std::ofstream file(wishes.output, std::ios::app);
       if (!file) return complain(wishes.output + " can't be written: " + std::strerror(errno));
     }
     const Report report = measure(wishes, line);
     line.erase();
-    if (write(wishes, report, file)) return 0;
+    if (write(wishes, report)) return 0;
     return complain("the report could not be written" + (wishes.output.empty() ? "" : " to " + wishes.output));
   } catch (const Interrupted& interrupted) {
     line.erase();

@@ -137,7 +137,7 @@ double bare(const std::string& path, const std::string& text) {
 }
 
 double open(const std::string& socket) {
-  return typical([&] { return nimsync::Registry::connect(socket).receiver<Record<8>>("bench-open"); });
+  return typical([&] { return nimsync::Registry::connect(socket).receiver<Record<kOpenSize>>("bench-open"); });
 }
 
 const nimsync::Options kOptions{.capacity = kCapacity};
@@ -149,7 +149,8 @@ std::pair<double, double> create_and_remove(const std::string& socket) {
   std::vector<double> remove_ns;
   for (int i = 0; i < kOpenings; ++i) {
     const auto begin = Clock::now();
-    registry.create("bench-create", {.size = sizeof(Record<8>), .alignment = alignof(Record<8>), .type = {}}, kOptions);
+    registry.create("bench-create",
+                    {.size = sizeof(Record<kOpenSize>), .alignment = alignof(Record<kOpenSize>), .type = {}}, kOptions);
     const auto created = Clock::now();
     registry.remove("bench-create", false);
     create_ns.push_back(ns_between(begin, created));
@@ -183,7 +184,8 @@ Outcome measure(const std::string& echo_path, const std::string& registry_socket
 Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, const Progress& progress) {
   pin(registry.process().pid(), options.far_cpu);
   nimsync::Registry::connect(registry.socket())
-      .create("bench-open", {.size = sizeof(Record<8>), .alignment = alignof(Record<8>), .type = {}}, kOptions);
+      .create("bench-open", {.size = sizeof(Record<kOpenSize>), .alignment = alignof(Record<kOpenSize>), .type = {}},
+              kOptions);
 
   const std::string echo_path = registry.path("echo.sock");
   const Socket listening(new_socket());
@@ -240,7 +242,7 @@ Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, co
   const std::string bare_name = "bare JSON round trip";
   Table table;
   table.workload = "open";
-  table.size = sizeof(Record<8>);
+  table.size = sizeof(Record<kOpenSize>);
   table.note = "channels of " + std::to_string(kCapacity) + " records";
   table.unit = "us";
   const auto add = [&](const std::string& name, Kind kind, double Outcome::*ns) {

@@ -13,6 +13,9 @@
 
 namespace bench {
 
+/// Bytes of the records of the channels that are opened.
+inline constexpr std::size_t kOpenSize = 8;
+
 /// Throws std::runtime_error when a process died or hung; Interrupted on a signal.
 Table measure_open(PrivateRegistry& registry, const CampaignOptions& options, const Progress& progress);
 

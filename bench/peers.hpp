@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/lockfree/spsc_queue.hpp>
 #include <cstddef>
 #include <memory>
@@ -37,11 +38,9 @@ void add_message_peers(Group& group, const Place& place, const std::string& pref
   Nature waiting = kWaiting;
   waiting.warm_up = std::min(kernel.warm_up, waiting.warm_up);
   constexpr std::size_t kMessages = 64;
-  if (blocking == Blocking::no || bytes <= sizeof(Record<16>)) {
-    add<Made>(group, kBoostMessageQueue, Kind::peer, kernel, [&](const std::string& part) {
-      return std::make_unique<BoostMessageQueueLink>(prefix + "bmq-" + part, kMessages, bytes);
-    });
-  }
+  add<Made>(group, kBoostMessageQueue, Kind::peer, kernel, [&](const std::string& part) {
+    return std::make_unique<BoostMessageQueueLink>(prefix + "bmq-" + part, kMessages, bytes);
+  });
   add<Made>(group, kPipe, Kind::peer, kernel,
             [&](const std::string&) { return std::make_unique<DescriptorLink>(Descriptors::pipe(blocking), bytes); });
   add<Made>(group, kStreamSocket, Kind::peer, kernel, [&](const std::string&) {

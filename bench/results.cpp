@@ -264,20 +264,18 @@ std::vector<Verdict> judge(const std::vector<Goal>& goals, const std::vector<Tab
     for (const std::size_t size : goal.sizes) {
       const Table* const table = find(tables, goal, size);
       if (table == nullptr) continue;
-      std::optional<Verdict> best;
+      Verdict best{goal, size, goal.contestants.front(), 0, false};  // until somebody was measured
       for (const Row& row : table->rows) {
         if (std::find(goal.contestants.begin(), goal.contestants.end(), row.contestant) == goal.contestants.end()) {
           continue;
         }
         const Ratio* const ratio = find(row, goal.over);
-        if (ratio == nullptr) continue;
-        // Without a comparable sample there is nothing to say, which is no goal met.
+        if (ratio == nullptr || ratio->summary.count == 0) continue;
         const double value = ratio->summary.median;
-        const bool met =
-            ratio->summary.count != 0 && (goal.at_most ? value <= *goal.at_most : value >= goal.at_least.value_or(0));
-        if (!best || better(value, best->value)) best = Verdict{goal, size, row.contestant, value, met};
+        const bool met = goal.at_most ? value <= *goal.at_most : value >= goal.at_least.value_or(0);
+        if (best.value == 0 || better(value, best.value)) best = {goal, size, row.contestant, value, met};
       }
-      if (best && (!worst || better(worst->value, best->value))) worst = best;
+      if (!worst || best.value == 0 || (worst->value != 0 && better(worst->value, best.value))) worst = best;
     }
     if (worst) verdicts.push_back(*std::move(worst));
   }
@@ -298,7 +296,10 @@ std::string as_text(const Report& report) {
     lines.push_back({"  " + goal.workload + (goal.batch != 0 ? " of " + std::to_string(goal.batch) : "") + " " +
                          std::to_string(verdict.size) + " B" + (goal.sizes.size() > 1 ? " (the worst size)" : "") +
                          ", " + verdict.contestant + " / " + goal.over,
-                     bound(goal), number(verdict.value), verdict.met ? "met" : "falls short"});
+                     bound(goal), verdict.value == 0 ? "-" : number(verdict.value),
+                     verdict.met          ? "met"
+                     : verdict.value == 0 ? "not measured"
+                                          : "falls short"});
   }
   return text + "\n" + aligned(lines);
 }

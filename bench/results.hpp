@@ -86,7 +86,7 @@ struct Verdict {
   Goal goal;
   std::size_t size = 0;    // where it was worst
   std::string contestant;  // the best there
-  double value = 0;        // the ratio's median
+  double value = 0;        // the ratio's median; 0: it could not be measured, which is no goal met
   bool met = false;
 };
 

@@ -39,6 +39,20 @@ std::vector<std::string> shared_memory_of(pid_t pid) {
 
 RouDi::RouDi(const std::string& log) {
 #if NIMSYNC_BENCH_ICEORYX
+  try {
+    start(log);
+  } catch (...) {
+    end();
+    throw;
+  }
+  if (!why_not_.empty()) end();
+#else
+  static_cast<void>(log);
+  why_not_ = "built without libiceoryx-posh-dev";
+#endif
+}
+
+void RouDi::start(const std::string& log) {
   if (::access(kProgram, X_OK) != 0) {
     why_not_ = std::string("there is no ") + kProgram + " (package iceoryx)";
     return;
@@ -52,24 +66,29 @@ RouDi::RouDi(const std::string& log) {
     }
     if (std::chrono::steady_clock::now() > deadline) {
       why_not_ = std::string(kProgram) + " was not ready after 10 s; it said: " + last_line(text_of(log));
-      process_.kill();
       return;
     }
     static_cast<void>(next_signal(5));
   }
-  traces_ = shared_memory_of(process_.pid());
-  traces_.insert(traces_.end(), {"/tmp/roudi", "/tmp/roudi.lock"});
-#else
-  static_cast<void>(log);
-  why_not_ = "built without libiceoryx-posh-dev";
-#endif
+}
+
+void RouDi::end() noexcept {
+  if (process_.ended() || process_.pid() <= 0) return;  // another one's traces aren't ours to take away
+  // It aborts, and leaves these, when a client died before it (version 2.0.3): the measured processes do, and leave
+  // theirs.
+  std::vector<std::string> traces = shared_memory_of(process_.pid());
+  traces.insert(traces.end(), {"/tmp/roudi", "/tmp/roudi.lock", "/tmp/iox-unique-roudi.lock"});
+  for (const char* const who : {"near", "far"}) {
+    const std::string client = "/tmp/" + iceoryx_name(::getpid(), who);
+    traces.insert(traces.end(), {client, client + ".lock"});
+  }
+  constexpr int kPatience_ms = 10'000;
+  process_.end(kPatience_ms);
+  for (const std::string& path : traces) ::unlink(path.c_str());
 }
 
 RouDi::~RouDi() {
-  constexpr int kPatience_ms = 10'000;
-  process_.end(kPatience_ms);
-  // It aborts, and leaves these, when a client died before it (version 2.0.3): the measured processes do.
-  for (const std::string& path : traces_) ::unlink(path.c_str());
+  end();
 }
 
 }  // namespace bench

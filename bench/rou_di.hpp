@@ -2,12 +2,19 @@
 // machine.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
-#include <vector>
 
 #include "bench/child.hpp"
 
 namespace bench {
+
+/// What the near or the far process of the bench of that process id calls itself towards RouDi; also the name of its
+/// socket in /tmp.
+inline std::string iceoryx_name(pid_t bench, const std::string& who) {
+  return "nimsync_bench." + std::to_string(bench) + "-" + who;
+}
 
 class RouDi {
  public:
@@ -23,9 +30,11 @@ class RouDi {
   [[nodiscard]] const std::string& why_not() const noexcept { return why_not_; }
 
  private:
+  void start(const std::string& log);
+  void end() noexcept;
+
   Child process_;
   std::string why_not_;
-  std::vector<std::string> traces_;
 };
 
 }  // namespace bench

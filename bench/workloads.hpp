@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "bench/workload.hpp"
@@ -12,6 +15,7 @@ namespace bench {
 struct Workload {
   const char* name;
   const char* what;                // one line for --help
+  bool with_iceoryx;               // which needs its daemon
   std::vector<std::size_t> sizes;  // bytes of a message
   /// Throws std::invalid_argument for another size.
   std::vector<Group> (*groups)(std::size_t size, const Place& place);

@@ -2,6 +2,8 @@
 // RouDi, must run (rou_di.hpp).
 #pragma once
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstring>
 #include <iceoryx_hoofs/log/logmanager.hpp>
@@ -14,6 +16,7 @@
 #include <utility>
 
 #include "bench/loops.hpp"
+#include "bench/rou_di.hpp"
 
 namespace bench {
 
@@ -91,7 +94,7 @@ class IceoryxLink {
     static const bool joined = [who] {
       iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kError,
                                                                iox::log::LogLevelOutput::kHideLogLevel);
-      const std::string name = "nimsync_bench-" + std::string(who) + "-" + std::to_string(::getpid());
+      const std::string name = iceoryx_name(::getppid(), who);
       iox::runtime::PoshRuntime::initRuntime(iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name.c_str()));
       return true;
     }();

@@ -16,7 +16,7 @@
 
 namespace bench {
 
-/// One cache line with one word: less than this no message can cost. Holds one message and never says full: for
+/// One cache line with one word: what a round trip is compared with. Holds one message and never says full: for
 /// questions and answers only.
 class LineLink {
   struct alignas(128) Line {
@@ -60,9 +60,9 @@ class LineLink {
   Shared<Line> line_;
 };
 
-/// How fast one core can hand written lines to the other: a buffer of the ring's footprint in four parts, one of which
-/// is being written while others are read. Every word is written and checked; one counter a part is published either
-/// way.
+/// How fast one core can hand written lines to the other: a buffer of the messages' footprint in four parts, one of
+/// which is being written while others are read. Every word is written and checked; one counter a part is published
+/// either way.
 class DirtyLines {
  public:
   explicit DirtyLines(std::size_t footprint_bytes)

@@ -4,15 +4,16 @@ namespace bench {
 
 const std::vector<Workload>& workloads() {
   static const std::vector<Workload> all{
-      {"rtt", "a question and its answer", {8, 24, 56, 64, 256, 1024, 4096}, rtt_groups},
-      {"throughput", "a stream of records, one call a message", {8, 56, 64, 256, 1024}, throughput_groups},
-      {"batch", "a stream of records, 16 or 64 a call", {8, 64}, batch_groups},
+      {"rtt", "a question and its answer", true, {8, 24, 56, 64, 256, 1024, 4096}, rtt_groups},
+      {"throughput", "a stream of records, one call a message", true, {8, 56, 64, 256, 1024}, throughput_groups},
+      {"batch", "a stream of records, 16 or 64 a call", false, {8, 64}, batch_groups},
       {"frames",
        "a stream of messages of any length, by ring size",
+       true,
        {16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576},
        frames_groups},
-      {"single-thread", "sending and receiving in turn in one thread", {8, 64}, single_thread_groups},
-      {"wake", "a message for a sleeping receiver", {16}, wake_groups},
+      {"single-thread", "sending and receiving in turn in one thread", false, {8, 64}, single_thread_groups},
+      {"wake", "a message for a sleeping receiver", false, {16}, wake_groups},
   };
   return all;
 }

@@ -1,5 +1,5 @@
 // The dense ring: records back to back and one published tail. A batch costs two stores to shared lines however long it
-// is, and zero-copy access spans many records: 16 a call carry 8 bytes at 3 to 4 times the rate of one a call
+// is, and zero-copy access spans many records: 16 a call carry 8 bytes at 2 to 4 times the rate of one a call
 // (nimsync_bench, "batch"). The throughput choice.
 //
 // Threads and processes: one DenseSender and one DenseReceiver at a time over the same memory, each used by one thread

@@ -181,7 +181,8 @@ struct ReceiveState {
 
 /// The next position. The empty asm makes it a number of its own: a compiler that knows how positions, marks and a
 /// loop's own counter run beside one another keeps each in a register, runs out of them, and spills one for every
-/// message. Such a store, to a line of the process's own between two to the ring, halved the rate of small messages.
+/// message. Such a store, to a line of the process's own between two to the ring, cost a third of the rate of small
+/// messages (stamped 8 B, nimsync_bench: 100 M/s without this, 158 with it).
 [[gnu::always_inline]] inline std::uint64_t advanced(std::uint64_t position, std::uint64_t count) noexcept {
   std::uint64_t next = position + count;
   asm("" : "+r"(next));

@@ -90,7 +90,7 @@ class StampedSender : public SendingHalf<Policy, State> {
     return {next_slot(), record_size()};
   }
 
-  /// Publishes the reserved slot. Without a reservation it is a bug, and publishes what the free slot held, if one is.
+  /// Publishes the reserved slot. Without a reservation it is a bug, and publishes what the slot held, or nothing.
   [[gnu::always_inline]] void commit(std::size_t count = 1) noexcept {
     assert(count <= 1 && count <= state_.limit - state_.position);
     if (count != 0 && state_.position != state_.limit) publish(next_slot());

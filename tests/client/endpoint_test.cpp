@@ -223,6 +223,10 @@ TEST_P(EitherLayout, MovesWithAllItsState) {
   ASSERT_TRUE(moved.try_send({2, 2}));
   Receiver<Tick> taken = std::move(rx);
   Tick tick{};
+  const auto to_itself = [](auto& endpoint, auto& same) { endpoint = std::move(same); };
+  to_itself(moved, moved);
+  to_itself(taken, taken);
+  EXPECT_TRUE(moved.is_attached());
   EXPECT_EQ(rx.try_receive(tick), Status::would_block);  // NOLINT(bugprone-use-after-move): as above
   EXPECT_EQ(rx.receive(tick), Status::closed);
   EXPECT_TRUE(rx.peek().empty());

@@ -309,6 +309,12 @@ template <class C>
   });
 }
 
+/// As a register that the compiler ran out of.
+template <class C>
+[[gnu::noinline]] std::size_t spilled_store(Ends<C>& ends, Sent<C> messages) {
+  return send_and(ends, messages, [] { asm volatile("mov %%rax, -8(%%rsp)" : : : "memory"); });
+}
+
 template <class C>
 [[gnu::noinline]] std::size_t system_call(Ends<C>& ends, Sent<C> messages) {
   return send_and(ends, messages, [] {
@@ -403,6 +409,7 @@ void run_planted(std::size_t count) {
   carry<C>(count, "planted: sfence", planted::store_fence<C>, receive);
   carry<C>(count, "planted: lfence", planted::load_fence<C>, receive);
   carry<C>(count, "planted: jump out", planted::jump_out<C>, receive);
+  carry<C>(count, "planted: spilled store", planted::spilled_store<C>, receive);
   carry<C>(count, "planted: system call", planted::system_call<C>, receive);
 #endif
 }
