@@ -140,6 +140,14 @@ mutant(an_impossible_tail_is_believed dense_ring.hpp hostility
 "    if (ahead - 1 <= state_.mask) [[likely]]"
 "    if (ahead != 0)")
 
+mutant(an_impossible_tail_of_a_later_stream_is_believed dense_ring.hpp hostility
+"    if (ahead > capacity || layout::is_of_stream(mark, stream)) return {position, Status::corrupted};"
+"    if (layout::is_of_stream(mark, stream)) return {position, Status::corrupted};")
+
+mutant(the_limit_passes_the_room stamped_ring.hpp walks
+"    state_.limit = std::min(state_.room, (state_.position | last) + 1);"
+"    state_.limit = (state_.position | last) + 1;")
+
 mutant(an_impossible_stamp_is_believed stamped_ring.hpp corruption
 "    if (!later_stream && !layout::is_stamp_before(stamp, position, capacity)) return Status::corrupted;"
 "")
