@@ -131,42 +131,55 @@ template <std::size_t Size, class Tx, class Rx>
 // A stream's loops come in pairs: send() in the near process, receive() in the far one, which times from the first
 // message to the last, so `count` - 1 messages.
 
-/// One call a message, which copies.
+/// Sends each of `count` messages by one call, which copies.
+template <std::size_t Size, class Tx>
+[[gnu::always_inline]] inline Lap send_each(Tx& tx, std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t last = first + count;
+  for (std::uint64_t number = first; number != last; ++number) {
+    separate(number);
+    while (!tx.try_send(Record<Size>::of(number))) {
+    }
+  }
+  return {};
+}
+
+/// Receives them likewise.
+template <std::size_t Size, class Rx>
+[[gnu::always_inline]] inline Lap receive_each(Rx& rx, std::uint64_t first, std::uint64_t count) {
+  std::uint64_t wrong = 0;
+  Record<Size> record;
+  while (!rx.try_receive(record)) {
+  }
+  if (record.differs(first) != 0) count_one(wrong);
+  const auto begin = Clock::now();
+  const std::uint64_t last = first + count;
+  for (std::uint64_t number = first + 1; number != last; ++number) {
+    separate(number);
+    while (!rx.try_receive(record)) {
+    }
+    if (record.differs(number) != 0) [[unlikely]]
+      count_one(wrong);
+  }
+  return {ns_between(begin, Clock::now()), static_cast<double>(count - 1), wrong};
+}
+
+/// One call a message, over endpoints in local variables.
 template <std::size_t Size>
 struct OneCall {
   template <class Tx>
   [[gnu::noinline]] static Lap send(Tx& tx_home, std::uint64_t first, std::uint64_t count) {
     Tx tx = std::move(tx_home);
-    const std::uint64_t last = first + count;
-    for (std::uint64_t number = first; number != last; ++number) {
-      separate(number);
-      while (!tx.try_send(Record<Size>::of(number))) {
-      }
-    }
+    const Lap lap = send_each<Size>(tx, first, count);
     tx_home = std::move(tx);
-    return {};
+    return lap;
   }
 
   template <class Rx>
   [[gnu::noinline]] static Lap receive(Rx& rx_home, std::uint64_t first, std::uint64_t count) {
     Rx rx = std::move(rx_home);
-    std::uint64_t wrong = 0;
-    Record<Size> record;
-    while (!rx.try_receive(record)) {
-    }
-    if (record.differs(first) != 0) count_one(wrong);
-    const auto begin = Clock::now();
-    const std::uint64_t last = first + count;
-    for (std::uint64_t number = first + 1; number != last; ++number) {
-      separate(number);
-      while (!rx.try_receive(record)) {
-      }
-      if (record.differs(number) != 0) [[unlikely]]
-        count_one(wrong);
-    }
-    const auto end = Clock::now();
+    const Lap lap = receive_each<Size>(rx, first, count);
     rx_home = std::move(rx);
-    return {ns_between(begin, end), static_cast<double>(count - 1), wrong};
+    return lap;
   }
 };
 
@@ -176,32 +189,12 @@ template <std::size_t Size>
 struct OneCallMember {
   template <class Tx>
   [[gnu::noinline]] static Lap send(Tx& tx, std::uint64_t first, std::uint64_t count) {
-    const std::uint64_t last = first + count;
-    for (std::uint64_t number = first; number != last; ++number) {
-      separate(number);
-      while (!tx.try_send(Record<Size>::of(number))) {
-      }
-    }
-    return {};
+    return send_each<Size>(tx, first, count);
   }
 
   template <class Rx>
   [[gnu::noinline]] static Lap receive(Rx& rx, std::uint64_t first, std::uint64_t count) {
-    std::uint64_t wrong = 0;
-    Record<Size> record;
-    while (!rx.try_receive(record)) {
-    }
-    if (record.differs(first) != 0) count_one(wrong);
-    const auto begin = Clock::now();
-    const std::uint64_t last = first + count;
-    for (std::uint64_t number = first + 1; number != last; ++number) {
-      separate(number);
-      while (!rx.try_receive(record)) {
-      }
-      if (record.differs(number) != 0) [[unlikely]]
-        count_one(wrong);
-    }
-    return {ns_between(begin, Clock::now()), static_cast<double>(count - 1), wrong};
+    return receive_each<Size>(rx, first, count);
   }
 };
 
