@@ -17,9 +17,8 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
-#include "bench/loops.hpp"
+#include "bench/links/messages.hpp"
 
 namespace bench {
 
@@ -75,13 +74,9 @@ class Descriptors {
 
 class DescriptorLink {
  public:
-  class Sender {
+  class Output {
    public:
-    explicit Sender(int fd) noexcept : fd_(fd) {}
-    template <std::size_t Size>
-    bool try_send(const Record<Size>& record) {
-      return try_send(std::as_bytes(std::span(&record, 1)));
-    }
+    explicit Output(int fd) noexcept : fd_(fd) {}
     bool try_send(std::span<const std::byte> message) {
       std::size_t done = 0;
       while (done < message.size()) {
@@ -101,24 +96,9 @@ class DescriptorLink {
     int fd_;
   };
 
-  class Receiver {
+  class Input {
    public:
-    Receiver(int fd, std::size_t bytes) : fd_(fd), message_(bytes) {}
-    template <std::size_t Size>
-    bool try_receive(Record<Size>& record) {
-      return try_receive(std::as_writable_bytes(std::span(&record, 1)));
-    }
-    template <std::size_t Size>
-    bool receive(Record<Size>& record) {
-      return try_receive(record);  // of a blocking descriptor
-    }
-    std::span<const std::byte> peek() {
-      if (!try_receive(message_)) return {};
-      return message_;
-    }
-    void release() noexcept {}
-
-   private:
+    explicit Input(int fd) noexcept : fd_(fd) {}
     bool try_receive(std::span<std::byte> message) {
       std::size_t done = 0;
       while (done < message.size()) {
@@ -134,16 +114,19 @@ class DescriptorLink {
       return true;
     }
 
+   private:
     int fd_;
-    std::vector<std::byte> message_;
   };
+
+  using Sender = MessageSender<Output>;
+  using Receiver = MessageReceiver<Input>;
 
   /// Messages of `bytes`.
   DescriptorLink(Descriptors ends, std::size_t bytes) noexcept : ends_(std::move(ends)), bytes_(bytes) {}
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-  Sender open_sender() { return Sender(ends_.write_end()); }
-  Receiver open_receiver() { return {ends_.read_end(), bytes_}; }
+  Sender open_sender() { return Sender(Output(ends_.write_end())); }
+  Receiver open_receiver() { return {Input(ends_.read_end()), bytes_}; }
   void remove_names() noexcept {}
 
  private:
@@ -154,13 +137,9 @@ class DescriptorLink {
 /// A POSIX message queue of as many messages as every user may have.
 class PosixQueueLink {
  public:
-  class Sender {
+  class Output {
    public:
-    explicit Sender(mqd_t queue) noexcept : queue_(queue) {}
-    template <std::size_t Size>
-    bool try_send(const Record<Size>& record) {
-      return try_send(std::as_bytes(std::span(&record, 1)));
-    }
+    explicit Output(mqd_t queue) noexcept : queue_(queue) {}
     bool try_send(std::span<const std::byte> message) {
       if (::mq_send(queue_, reinterpret_cast<const char*>(message.data()), message.size(), 0) == 0) return true;
       if (errno != EAGAIN) throw_errno("mq_send");
@@ -171,24 +150,9 @@ class PosixQueueLink {
     mqd_t queue_;
   };
 
-  class Receiver {
+  class Input {
    public:
-    Receiver(mqd_t queue, std::size_t bytes) : queue_(queue), message_(bytes) {}
-    template <std::size_t Size>
-    bool try_receive(Record<Size>& record) {
-      return try_receive(std::as_writable_bytes(std::span(&record, 1)));
-    }
-    template <std::size_t Size>
-    bool receive(Record<Size>& record) {
-      return try_receive(record);  // of a blocking queue
-    }
-    std::span<const std::byte> peek() {
-      if (!try_receive(message_)) return {};
-      return message_;
-    }
-    void release() noexcept {}
-
-   private:
+    explicit Input(mqd_t queue) noexcept : queue_(queue) {}
     bool try_receive(std::span<std::byte> message) {
       const ssize_t got = ::mq_receive(queue_, reinterpret_cast<char*>(message.data()), message.size(), nullptr);
       if (got == static_cast<ssize_t>(message.size())) return true;
@@ -197,9 +161,12 @@ class PosixQueueLink {
       return false;
     }
 
+   private:
     mqd_t queue_;
-    std::vector<std::byte> message_;
   };
+
+  using Sender = MessageSender<Output>;
+  using Receiver = MessageReceiver<Input>;
 
   /// Throws std::system_error where the system's limits don't allow messages of `bytes`.
   PosixQueueLink(const std::string& name, Blocking blocking, std::size_t bytes) : bytes_(bytes) {
@@ -218,8 +185,8 @@ class PosixQueueLink {
   ~PosixQueueLink() { ::mq_close(queue_); }
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-  Sender open_sender() { return Sender(queue_); }
-  Receiver open_receiver() { return {queue_, bytes_}; }
+  Sender open_sender() { return Sender(Output(queue_)); }
+  Receiver open_receiver() { return {Input(queue_), bytes_}; }
   void remove_names() noexcept {}
 
  private:

@@ -13,9 +13,8 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "bench/loops.hpp"
+#include "bench/links/messages.hpp"
 
 namespace bench {
 
@@ -30,13 +29,9 @@ class ZeroMqLink {
   }
 
  public:
-  class Sender {
+  class Output {
    public:
-    explicit Sender(Socket socket) noexcept : socket_(std::move(socket)) {}
-    template <std::size_t Size>
-    bool try_send(const Record<Size>& record) {
-      return try_send(std::as_bytes(std::span(&record, 1)));
-    }
+    explicit Output(Socket socket) noexcept : socket_(std::move(socket)) {}
     bool try_send(std::span<const std::byte> message) {
       if (::zmq_send(socket_.get(), message.data(), message.size(), 0) < 0) fail("zmq_send");
       return true;
@@ -46,24 +41,9 @@ class ZeroMqLink {
     Socket socket_;
   };
 
-  class Receiver {
+  class Input {
    public:
-    Receiver(Socket socket, std::size_t bytes) : socket_(std::move(socket)), message_(bytes) {}
-    template <std::size_t Size>
-    bool try_receive(Record<Size>& record) {
-      return try_receive(std::as_writable_bytes(std::span(&record, 1)));
-    }
-    template <std::size_t Size>
-    bool receive(Record<Size>& record) {
-      return try_receive(record);
-    }
-    std::span<const std::byte> peek() {
-      if (!try_receive(message_)) return {};
-      return message_;
-    }
-    void release() noexcept {}
-
-   private:
+    explicit Input(Socket socket) noexcept : socket_(std::move(socket)) {}
     bool try_receive(std::span<std::byte> message) {
       const int got = ::zmq_recv(socket_.get(), message.data(), message.size(), 0);
       if (got < 0) fail("zmq_recv");
@@ -71,9 +51,12 @@ class ZeroMqLink {
       return true;
     }
 
+   private:
     Socket socket_;
-    std::vector<std::byte> message_;
   };
+
+  using Sender = MessageSender<Output>;
+  using Receiver = MessageReceiver<Input>;
 
   /// `path`: where the socket may lie.
   ZeroMqLink(const std::string& path, std::size_t bytes) : endpoint_("ipc://" + path), bytes_(bytes) {}
@@ -82,12 +65,12 @@ class ZeroMqLink {
   Sender open_sender() {
     Socket made = socket(ZMQ_PUSH);
     if (::zmq_bind(made.get(), endpoint_.c_str()) != 0) fail("zmq_bind");
-    return Sender(std::move(made));
+    return Sender(Output(std::move(made)));
   }
   Receiver open_receiver() {
     Socket made = socket(ZMQ_PULL);
     if (::zmq_connect(made.get(), endpoint_.c_str()) != 0) fail("zmq_connect");
-    return {std::move(made), bytes_};
+    return {Input(std::move(made)), bytes_};
   }
   void remove_names() noexcept {}  // in the run's folder, and go with it
 
