@@ -345,6 +345,7 @@ void watch(Control& control, const std::vector<Group>& groups, Child& near, Chil
   for (;;) {
     constexpr int kGlance_ms = 200;
     static_cast<void>(next_signal(kGlance_ms));
+    progress(where(control, groups));  // first: a registry that died is why a process failed, not the other way round
     const auto near_ended = near.ended();
     const auto far_ended = far.ended();
     const auto check = [&](const std::optional<std::string>& ended, const std::array<char, 1024>& error,
@@ -366,7 +367,6 @@ void watch(Control& control, const std::vector<Group>& groups, Child& near, Chil
       throw std::runtime_error("nothing moved for " + std::to_string(kPatience.count()) + " s at " +
                                where(control, groups) + ", " + group.contestants[control.contestant]->name());
     }
-    progress(where(control, groups));
   }
 }
 
