@@ -359,10 +359,14 @@ protocol::Channel Store::describe(const Definition& definition) const {
                       .receiver_sleeps = clamp(receives.sleeps),
                       .sender_rings = clamp(sends.rings),
                       .receiver_rings = clamp(receives.rings),
+                      .sender_spurious = clamp(sends.spurious),
+                      .receiver_spurious = clamp(receives.spurious),
                       .senders = clamp(sends.attached),
                       .receivers = clamp(receives.attached),
                       .streams_closed = clamp(sends.streams),
                       .streams_received = clamp(receives.streams)};
+    channel.sender_barrier = layout::name(layout::Barrier{sends.barrier});
+    channel.receiver_barrier = layout::name(layout::Barrier{receives.barrier});
     const bool ended = sends.streams != receives.streams;
     channel.state = channel.sender && channel.receiver   ? "open"
                     : ended                              ? "closed"

@@ -69,10 +69,14 @@ Json json_of(const ChannelInfo& channel) {
                 {"receiver_sleeps", channel.receiver_sleeps},
                 {"sender_rings", channel.sender_rings},
                 {"receiver_rings", channel.receiver_rings},
+                {"sender_spurious", channel.sender_spurious},
+                {"receiver_spurious", channel.receiver_spurious},
                 {"senders", channel.senders},
                 {"receivers", channel.receivers},
                 {"streams_closed", channel.streams_closed},
-                {"streams_received", channel.streams_received}}}};
+                {"streams_received", channel.streams_received}}},
+              {"sender_barrier", channel.sender_barrier},
+              {"receiver_barrier", channel.receiver_barrier}};
 }
 
 Json json_of(const std::vector<ChannelInfo>& channels) {
@@ -149,6 +153,12 @@ Colour colour_of(std::string_view state) {
   return Colour::none;
 }
 
+/// How an endpoint that has been told to sleep until rung does.
+std::string way_of_waiting(const std::string& barrier) {
+  if (barrier.empty()) return "-";
+  return barrier == "membarrier" ? "doorbell" : "backoff (membarrier refused)";
+}
+
 Pairs details_of(const ChannelInfo& channel, Names& names, std::time_t now) {
   const std::string unit = is_framed(channel) ? " bytes of ring" : "";
   const auto number = [](std::uint64_t value) { return std::to_string(value); };
@@ -164,6 +174,10 @@ Pairs details_of(const ChannelInfo& channel, Names& names, std::time_t now) {
       {"receiver sleeps", number(channel.receiver_sleeps)},
       {"sender rings", number(channel.sender_rings)},
       {"receiver rings", number(channel.receiver_rings)},
+      {"sender spurious wake-ups", number(channel.sender_spurious)},
+      {"receiver spurious wake-ups", number(channel.receiver_spurious)},
+      {"sender waits by", way_of_waiting(channel.sender_barrier)},
+      {"receiver waits by", way_of_waiting(channel.receiver_barrier)},
       {"sender", text_of(channel.sender)},
       {"receiver", text_of(channel.receiver)},
       {"senders so far", number(channel.senders)},

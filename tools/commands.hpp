@@ -20,9 +20,12 @@
 //   "group",
 //             "mode": "0620", "protected", "generation", "created", "memory", "state", "sender": PEER | null,
 //             "receiver": PEER | null, "counts": {"sent", "received", "used", "full_stalls", "empty_stalls",
-//             "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "senders", "receivers",
-//             "streams_closed", "streams_received"}}
+//             "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "sender_spurious",
+//             "receiver_spurious", "senders", "receivers", "streams_closed", "streams_received"},
+//             "sender_barrier": BARRIER, "receiver_barrier": BARRIER}
 //   PEER     {"pid", "uid", "command"}
+//   BARRIER  "membarrier": sleeps until rung; "fence": its process was refused membarrier(2), so it backs off and fences
+//            with each message; "refused": it was refused it later, and backs off; "": nobody attached yet
 //
 // size: bytes of a record or of the largest frame. capacity, sent, received, used: records, or bytes of ring (framed).
 // owner, group: numbers. created: seconds since 1970. Errors are never JSON.

@@ -66,6 +66,12 @@ class RecordHalf {
 
   [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return layout_; }
 
+  /// After each publication: wakes the peer if it sleeps.
+  [[gnu::always_inline]] void ring_peer(Attachment* attachment) noexcept {
+    if (peer_sleeps<Native>(state_)) [[unlikely]]
+      state_.rung = wake(attachment, state_.rung);
+  }
+
   /// Calls use(half).
   template <class Use>
   [[gnu::always_inline]] decltype(auto) use(Use use) noexcept {
@@ -129,6 +135,7 @@ class SenderBase : public Endpoint {
   /// does nothing.
   [[gnu::always_inline]] void close() noexcept {
     half_.use([](auto& ring) __attribute__((always_inline)) { ring.close(); });
+    ring_peer();
     internal::give_lease_back(attachment());
   }
 
@@ -146,7 +153,7 @@ class SenderBase : public Endpoint {
   [[nodiscard, gnu::always_inline]] Layout layout() const noexcept { return half_.layout(); }
 
   /// How the channel is, by one system call: `ok`, `closed` (this endpoint is), `peer_lost` (once per lost receiver),
-  /// `removed`, `corrupted`.
+  /// `removed`, `corrupted`, `interrupted` (once per interrupt() that no blocking call took).
   [[gnu::always_inline]] Status check() noexcept {
     const Status ring = look();
     if (ring == Status::closed || ring == Status::corrupted) return ring;
@@ -170,6 +177,7 @@ class SenderBase : public Endpoint {
   [[nodiscard, gnu::always_inline]] Status look() const noexcept {
     return half_.use([](const auto& ring) __attribute__((always_inline)) { return ring.look(); });
   }
+  [[gnu::always_inline]] void ring_peer() noexcept { half_.ring_peer(attachment()); }
 
   Half half_;
 };
@@ -196,6 +204,7 @@ class Sender final : public SenderBase<internal::RecordHalf<SendState, StampedSe
     // one core: 455 instead of 350; prototypes in nimsync_bench).
     Native::copy<sizeof(T)>(place, reinterpret_cast<const std::byte*>(&record), sizeof(T));
     this->half_.use([&](auto& ring) __attribute__((always_inline)) { ring.publish(place); });
+    this->ring_peer();
     return Status::ok;
   }
 
@@ -208,9 +217,11 @@ class Sender final : public SenderBase<internal::RecordHalf<SendState, StampedSe
 
   /// Sends the first of `records`, as many as there is room for; returns how many. Dense: published by one store.
   [[gnu::always_inline]] std::size_t try_send_some(std::span<const T> records) noexcept {
-    return this->half_.use([&](auto& ring) __attribute__((always_inline)) {
+    const std::size_t sent = this->half_.use([&](auto& ring) __attribute__((always_inline)) {
       return ring.try_send_some(reinterpret_cast<const std::byte*>(records.data()), records.size());
     });
+    if (sent != 0) this->ring_peer();
+    return sent;
   }
 
   /// Up to `n` records in shared memory to be written in place: as many as are free and lie in a row (dense), or one
@@ -223,6 +234,7 @@ class Sender final : public SenderBase<internal::RecordHalf<SendState, StampedSe
   /// Sends the first `n` reserved records. More than were reserved is a bug.
   [[gnu::always_inline]] void commit(std::size_t n = 1) noexcept {
     this->half_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
+    this->ring_peer();
   }
 };
 
@@ -243,7 +255,9 @@ class Sender<Bytes> final
   /// Sends a copy of `message`. `ok`, `would_block` (no room), `too_big` (above max_size(); of a record channel: not a
   /// record's size), `closed`, `corrupted`. Wait-free.
   [[gnu::always_inline]] Status try_send(std::span<const std::byte> message) noexcept {
-    return half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_send(message); });
+    const Status status = half_.use([&](auto& ring) __attribute__((always_inline)) { return ring.try_send(message); });
+    if (status == Status::ok) ring_peer();
+    return status;
   }
 
   /// The same, waiting for room: also `timeout`, `interrupted`, `peer_lost`, `removed`, as for records.
@@ -272,6 +286,7 @@ class Sender<Bytes> final
   [[gnu::always_inline]] void commit(std::size_t bytes) noexcept {
     const std::size_t n = half_.framed() ? bytes : 1;
     half_.use([&](auto& ring) __attribute__((always_inline)) { ring.commit(n); });
+    ring_peer();
   }
 };
 
@@ -298,10 +313,10 @@ class ReceiverBase : public Endpoint {
 
   /// How the channel is, by one system call: `ok`, `closed` (the stream ended and all of it was received; once per
   /// stream), `peer_lost` (the sender went away and all it sent was received; once per lost sender), `removed`,
-  /// `corrupted`.
+  /// `corrupted`, `interrupted` (once per interrupt() that no blocking call took).
   [[gnu::always_inline]] Status check() noexcept {
     const Status found = internal::look(attachment());  // before the ring: what a dead sender sent is all there by now
-    if (found == Status::removed) return found;
+    if (found == Status::removed || found == Status::interrupted) return found;
     const Status ring = ended(half_.use([](const auto& half) __attribute__((always_inline)) { return half.look(); }));
     if (ring != Status::would_block) return ring;
     if (found == Status::peer_lost) internal::count_loss(attachment());
@@ -327,6 +342,7 @@ class ReceiverBase : public Endpoint {
     }
     return status;
   }
+  [[gnu::always_inline]] void ring_peer() noexcept { half_.ring_peer(attachment()); }
 
   Half half_;
 };
@@ -354,10 +370,10 @@ class Receiver final
     if constexpr (std::is_class_v<T> && std::is_copy_assignable_v<T>) {
       record = *reinterpret_cast<const T*>(place);  // as wide as it can be: nobody here has just written it in words
     } else {  // a bool or an enumeration isn't loaded as one: its bytes are the peer's
-
       Native::copy<sizeof(T)>(reinterpret_cast<std::byte*>(&record), place, sizeof(T));
     }
     this->half_.use([](auto& ring) __attribute__((always_inline)) { ring.free_one(); });
+    this->ring_peer();
     return Status::ok;
   }
 
@@ -371,9 +387,11 @@ class Receiver final
   /// Copies out up to as many records as `records` has places; returns how many. 0 also at the end of a stream:
   /// try_receive or check tells. Dense: freed by one store.
   [[gnu::always_inline]] std::size_t try_receive_some(std::span<T> records) noexcept {
-    return this->half_.use([&](auto& ring) __attribute__((always_inline)) {
+    const std::size_t received = this->half_.use([&](auto& ring) __attribute__((always_inline)) {
       return ring.try_receive_some(reinterpret_cast<std::byte*>(records.data()), records.size());
     });
+    if (received != 0) this->ring_peer();
+    return received;
   }
 
   /// Up to `n` waiting records in place: as many as wait and lie in a row (dense), or one (stamped). Empty when none
@@ -387,6 +405,7 @@ class Receiver final
   /// Frees the first `n` peeked records. More than were peeked is a bug.
   [[gnu::always_inline]] void release(std::size_t n = 1) noexcept {
     this->half_.use([&](auto& ring) __attribute__((always_inline)) { ring.release(n); });
+    this->ring_peer();
   }
 };
 
@@ -425,6 +444,7 @@ class Receiver<Bytes> final
   /// Frees the message shown last. Without one it is a bug.
   [[gnu::always_inline]] void release() noexcept {
     half_.use([](auto& ring) __attribute__((always_inline)) { ring.release(1); });
+    ring_peer();
   }
 };
 

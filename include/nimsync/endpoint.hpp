@@ -23,8 +23,6 @@
 namespace nimsync {
 inline namespace v1 {
 
-enum class Role : std::uint8_t { sender, receiver };
-
 namespace internal {
 
 class Attachment;
@@ -44,6 +42,9 @@ struct Wanted {
   std::string_view type = {};
 };
 
+/// Gives the library's other parts the attachment of an endpoint.
+struct Access;
+
 /// Why a wait ended, or that the ring is to be looked at again.
 enum class Woken : std::uint8_t { look, timeout, interrupted, peer_lost, removed };
 
@@ -58,10 +59,16 @@ unsigned spins(const Attachment* attachment) noexcept;
 /// Waits a little by the endpoint's Wait. After `peer_lost` the ring is to be looked at once more; only when it has
 /// nothing is the loss told, and count_loss() called.
 Woken wait(Attachment* attachment) noexcept;
+/// After the last wait() of a blocking call.
+void end_wait(Attachment* attachment) noexcept;
+/// Rings the peer if it sleeps and `rung` isn't the epoch of that; returns the epoch to be remembered.
+std::uint64_t wake(Attachment* attachment, std::uint64_t rung) noexcept;
 void count_loss(Attachment* attachment) noexcept;
-/// One system call: `ok`, `removed`, or `peer_lost` (to be counted when told).
+/// One system call: `ok`, `interrupted`, `removed`, or `peer_lost` (to be counted when told).
 Status look(Attachment* attachment) noexcept;
 void interrupt(Attachment* attachment) noexcept;
+int fd(Attachment* attachment);
+bool arm(Attachment* attachment) noexcept;
 const std::string& channel_name(const Attachment* attachment) noexcept;
 
 /// A channel of this process alone; throws Error.
@@ -74,11 +81,32 @@ class Endpoint {
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
-  /// Makes the blocking call that is under way, or else the next one, return `interrupted`. From any thread, or from a
-  /// signal handler; the endpoint must not be moved or destroyed meanwhile.
+  /// Makes the blocking call that is under way, or else the next one, return `interrupted`; check() takes it too. Makes
+  /// fd() readable, and ends a wait_any(), but not a WaitSet's wait, which has an interrupt() of its own. From any
+  /// thread, or from a signal handler; the endpoint must not be moved or destroyed meanwhile.
   [[gnu::always_inline]] void interrupt() const noexcept {
     if (attachment_ != nullptr) internal::interrupt(attachment_);
   }
+
+  /// A descriptor that is readable once the endpoint should be looked at again: for poll, epoll (level- or
+  /// edge-triggered) and event loops. The same each time, owned by the endpoint. Only to be waited on, and only after
+  /// arm() has returned true:
+  ///
+  ///     for (;;) {
+  ///       while (rx.try_receive(tick)) use(tick);
+  ///       if (rx.arm()) poll(rx.fd()) ...              // nothing there: sleep
+  ///       else if (!rx.is_empty()) continue;           // there is something by now
+  ///       else if (rx.check() != Status::ok) ...       // closed, peer_lost, removed, interrupted
+  ///     }
+  ///
+  /// Errors: invalid (moved from), no_space (no descriptors).
+  [[nodiscard, gnu::always_inline]] int fd() const { return internal::fd(attachment_); }
+
+  /// Before sleeping on fd(): asks the peer to ring, and says whether there is anything to wait for. False: look again
+  /// now, by try_... and then check(); a receiver has a message or the end of a stream, a sender has room for a message
+  /// of the maximum size, the peer was lost, the channel removed, interrupt() called, or this endpoint closed or moved
+  /// from. It takes about 12 us (a membarrier), and holds until the next arm() or blocking call.
+  [[nodiscard, gnu::always_inline]] bool arm() noexcept { return internal::arm(attachment_); }
 
   /// The channel's name; empty for a channel without a registry and for an endpoint that was moved from.
   [[nodiscard, gnu::always_inline]] const std::string& name() const noexcept {
@@ -107,9 +135,21 @@ class Endpoint {
       return status;
     if (attachment == nullptr) return Status::closed;
     internal::begin_wait(attachment, timeout);
+    status = wait(attachment, attempt);
+    internal::end_wait(attachment);
+    return status;
+  }
+
+  [[nodiscard, gnu::always_inline]] internal::Attachment* attachment() const noexcept { return attachment_; }
+
+ private:
+  friend struct internal::Access;
+
+  template <class Attempt>
+  [[gnu::always_inline]] static Status wait(internal::Attachment* attachment, Attempt attempt) noexcept {
     for (;;) {
       for (unsigned spin = internal::spins(attachment); spin != 0; --spin) {
-        status = attempt();
+        const Status status = attempt();
         if (status != Status::would_block) return status;
         Native::pause();
       }
@@ -117,7 +157,7 @@ class Endpoint {
       if (woken == internal::Woken::look) continue;
       // Taken once, so it must be told, also when a message came meanwhile: that one waits for the next call.
       if (woken == internal::Woken::interrupted) return Status::interrupted;
-      status = attempt();  // what came before the news is taken before the news
+      const Status status = attempt();  // what came before the news is taken before the news
       if (status != Status::would_block) return status;
       switch (woken) {
         case internal::Woken::timeout:
@@ -135,9 +175,6 @@ class Endpoint {
     }
   }
 
-  [[nodiscard, gnu::always_inline]] internal::Attachment* attachment() const noexcept { return attachment_; }
-
- private:
   internal::Attachment* attachment_;
 };
 

@@ -56,6 +56,9 @@ constexpr std::string_view name(Layout layout) noexcept {
   return "unknown";
 }
 
+/// The two sides of a channel.
+enum class Role : std::uint8_t { sender, receiver };
+
 /// What a channel is made of; private memory, from the registry's answer, compared with the headers once at attach.
 struct Geometry {
   Layout layout = Layout::stamped;
@@ -68,7 +71,7 @@ struct Geometry {
 namespace layout {
 
 inline constexpr std::uint64_t kMagic = 0x00636e79736d696eU;  // "nimsync\0" as the bytes lie
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 /// Owners' fields are two cache lines apart, because neighbours are prefetched in pairs: 1.1 to 2.2 times the rate of
 /// 64 bytes in a prototype.
 inline constexpr std::size_t kOwnerLine = 128;
@@ -76,6 +79,30 @@ inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::size_t kStreamEnds = 32;  // ended streams that may wait for a receiver
 inline constexpr std::size_t kHintEvery = 64;   // messages between two stores of the hint
 inline constexpr std::size_t kFrameWord = 8;
+
+/// How the owner of a header orders what it publishes against its peer's sleep, and its own sleep against what the peer
+/// publishes (sleep.hpp).
+enum class Barrier : std::uint64_t {
+  none = 0,        // nobody attached yet
+  membarrier = 1,  // its process takes part in membarrier(2), and it asks for one before it sleeps
+  fence = 2,       // could not register: a fence with each publication, and no sleep on the line
+  refused = 3,     // registered, and then was refused a membarrier: no sleep on the line
+};
+
+/// Its word in tables and replies; empty for none and for what nobody writes. Static storage.
+constexpr std::string_view name(Barrier barrier) noexcept {
+  switch (barrier) {
+    case Barrier::membarrier:
+      return "membarrier";
+    case Barrier::fence:
+      return "fence";
+    case Barrier::refused:
+      return "refused";
+    case Barrier::none:
+      break;
+  }
+  return {};
+}
 
 /// The first 256 bytes of either segment. "Owner" is the sender in the forward segment, the receiver in the return one.
 struct alignas(kOwnerLine) Header {
@@ -93,10 +120,11 @@ struct alignas(kOwnerLine) Header {
   std::uint64_t losses;       // lost peers that the owner's side was told of
   std::uint64_t stalls;       // blocking calls that found the ring full (sender) or empty (receiver)
   std::uint64_t sleeps;       // times that a blocking call gave the processor away
-  std::uint64_t sleep_epoch;  // odd while the owner sleeps on its line; stays even without a doorbell
-  std::uint64_t barrier;      // how the owner orders sleeping against publishing; 0: it never sleeps on its line
+  std::uint64_t sleep_epoch;  // odd while the owner sleeps until it is rung; another number each time
+  std::uint64_t barrier;      // a Barrier: how the owner orders sleeping and publishing
   std::uint64_t rings;        // doorbell writes by the owner
-  std::uint64_t reserved[2];  // zero
+  std::uint64_t spurious;     // times that the owner was rung and found nothing
+  std::uint64_t reserved;     // zero
   // Written by the owner, often; alone on its pair of lines.
   alignas(kOwnerLine) std::uint64_t position;
   std::uint64_t unused[15];  // zero
@@ -110,7 +138,8 @@ static_assert(offsetof(Header, capacity) == 32 && offsetof(Header, ring) == 40);
 static_assert(offsetof(Header, attached) == 48 && offsetof(Header, streams) == 56);
 static_assert(offsetof(Header, losses) == 64 && offsetof(Header, stalls) == 72 && offsetof(Header, sleeps) == 80);
 static_assert(offsetof(Header, sleep_epoch) == 88 && offsetof(Header, barrier) == 96);
-static_assert(offsetof(Header, rings) == 104 && offsetof(Header, reserved) == 112);
+static_assert(offsetof(Header, rings) == 104 && offsetof(Header, spurious) == 112);
+static_assert(offsetof(Header, reserved) == 120);
 static_assert(offsetof(Header, position) == 128 && offsetof(Header, unused) == 136);
 
 /// The forward segment's header: the common one, then where streams ended. Entry n % 32 is the final position of stream

@@ -7,3 +7,4 @@
 #include "nimsync/registry.hpp"
 #include "nimsync/status.hpp"
 #include "nimsync/wait.hpp"
+#include "nimsync/wait_set.hpp"

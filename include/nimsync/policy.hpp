@@ -23,6 +23,11 @@ struct Native {
   static void store_release(Word* to, Word value) noexcept { __atomic_store_n(to, value, __ATOMIC_RELEASE); }
   static void store_relaxed(Word* to, Word value) noexcept { __atomic_store_n(to, value, __ATOMIC_RELAXED); }
 
+  /// Keeps the compiler from moving loads and stores across it; no instruction.
+  static void compiler_fence() noexcept { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
+  /// Sequentially consistent, for the processor too.
+  static void fence() noexcept { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
   /// Copies into or out of a payload. `Size` is the number of bytes where the compiler knows it, and 0 where not.
   ///
   /// Small payloads go word by word: the compiler would join two words that were just stored apart into one vector

@@ -45,13 +45,17 @@ struct ChannelInfo {
   std::uint64_t sent = 0;
   std::uint64_t received = 0;
   std::uint64_t used = 0;
-  // How often blocking calls found the ring full or empty, and how often they gave the processor away.
+  // How often blocking calls found the ring full or empty, how often they gave the processor away, and how often each
+  // side rang the other.
   std::uint64_t full_stalls = 0;
   std::uint64_t empty_stalls = 0;
   std::uint64_t sender_sleeps = 0;
   std::uint64_t receiver_sleeps = 0;
   std::uint64_t sender_rings = 0;
   std::uint64_t receiver_rings = 0;
+  // How often the registry or the peer rang a side that then found nothing.
+  std::uint64_t sender_spurious = 0;
+  std::uint64_t receiver_spurious = 0;
   // Endpoints that ever attached, and streams closed and received to their end.
   std::uint64_t senders = 0;
   std::uint64_t receivers = 0;
@@ -61,6 +65,11 @@ struct ChannelInfo {
   /// In a word: "idle" (nobody), "waiting" (one side), "open" (both), "closed" (an ended stream waits), "damaged" (its
   /// segments can't be read or aren't the registry's).
   std::string state;
+
+  /// How the side that attached last orders its sleep: "membarrier" (it can sleep until rung), "fence" or "refused"
+  /// (its process was refused membarrier(2), at once or later: it backs off), or "" (nobody has attached yet).
+  std::string sender_barrier;
+  std::string receiver_barrier;
 };
 
 /// What a new channel is to be, beyond Options: for programs that have no C++ type for its messages.

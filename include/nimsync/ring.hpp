@@ -36,6 +36,8 @@ struct RingMemory {
   std::byte* back = nullptr;     // header
   std::byte* ring = nullptr;     // the slots; for frames, mapped twice in a row
   Geometry geometry;
+  /// What this side looks at after it has published: the peer's sleep epoch if null, or kAlwaysOdd (sleep.hpp).
+  const std::uint64_t* bell = nullptr;
 
   [[nodiscard, gnu::always_inline]] layout::ForwardHeader* forward_header() const noexcept {
     return reinterpret_cast<layout::ForwardHeader*>(forward);
@@ -136,6 +138,7 @@ struct SendState {
         stream(resume.stream),
         tag(layout::stream_tag(resume.stream)),
         open(true),
+        bell(memory.bell != nullptr ? memory.bell : &memory.return_header()->sleep_epoch),
         hint(resume.position) {}
 
   layout::ForwardHeader* forward = nullptr;
@@ -149,8 +152,10 @@ struct SendState {
   std::uint64_t stream = 0;
   std::uint64_t tag = 0;  // added to a position, its mark
   bool open = false;
-  std::uint64_t hint = 0;    // framed: what the header's position says
-  std::uint64_t frames = 0;  // framed: committed since
+  const std::uint64_t* bell = &kNowhere.common.sleep_epoch;  // the receiver's sleep epoch
+  std::uint64_t rung = 0;                                    // the one it was rung for last
+  std::uint64_t hint = 0;                                    // framed: what the header's position says
+  std::uint64_t frames = 0;                                  // framed: committed since
 };
 
 /// A receiver's, likewise.
@@ -165,7 +170,8 @@ struct ReceiveState {
         position(resume.position),
         known(resume.position),
         stream(resume.stream),
-        tag(layout::stream_tag(resume.stream)) {}
+        tag(layout::stream_tag(resume.stream)),
+        bell(memory.bell != nullptr ? memory.bell : &memory.forward_header()->common.sleep_epoch) {}
 
   const layout::ForwardHeader* forward = &kNowhere;
   layout::Header* back = nullptr;
@@ -175,9 +181,22 @@ struct ReceiveState {
   std::uint64_t position = 0;
   std::uint64_t known = 0;  // position up to which messages of this stream are known to wait; each ring says more
   std::uint64_t stream = 0;
-  std::uint64_t tag = 0;     // added to a position, its mark
-  std::uint64_t length = 0;  // framed: of the peeked frame
+  std::uint64_t tag = 0;                                     // added to a position, its mark
+  std::uint64_t length = 0;                                  // framed: of the peeked frame
+  const std::uint64_t* bell = &kNowhere.common.sleep_epoch;  // the sender's sleep epoch
+  std::uint64_t rung = 0;                                    // the one it was rung for last
 };
+
+/// Whether the peer sleeps and wasn't rung for it: asked after each publication, by a half's state. Then it must be
+/// rung, and its epoch remembered in `rung`. No fence and no system call: the sleeper pays (sleep.hpp).
+template <class Policy, class State>
+[[nodiscard, gnu::always_inline]] inline bool peer_sleeps(const State& state) noexcept {
+  Policy::compiler_fence();
+  const std::uint64_t epoch = Policy::load_relaxed(state.bell);  // SYNC: asleep
+  if ((epoch & 1) == 0) [[likely]]
+    return false;
+  return epoch != state.rung;
+}
 
 /// The next position. The empty asm makes it a number of its own: a compiler that knows how positions, marks and a
 /// loop's own counter run beside one another keeps each in a register, runs out of them, and spills one for every

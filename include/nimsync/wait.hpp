@@ -14,7 +14,7 @@ inline constexpr Timeout forever = Timeout::max();
 
 class Wait {
  public:
-  enum class Kind : unsigned char { busy, backoff };
+  enum class Kind : unsigned char { busy, backoff, doorbell };
 
   /// Spins on the ring and never gives the processor away: the lowest latency, a whole core.
   static constexpr Wait busy() noexcept { return {Kind::busy, {}, {}}; }
@@ -26,7 +26,14 @@ class Wait {
     return {Kind::backoff, from, to < from ? from : to};
   }
 
+  /// Spins for `spin`, then sleeps until the peer rings: no processor time while idle. Zero sleeps at once. Where the
+  /// kernel refuses membarrier(2) it is the backoff of kFallbackWait instead.
+  static constexpr Wait doorbell(Timeout spin = std::chrono::microseconds{50}) noexcept {
+    return {Kind::doorbell, spin < Timeout{0} ? Timeout{0} : spin, {}};
+  }
+
   [[nodiscard]] constexpr Kind kind() const noexcept { return kind_; }
+  /// Backoff: the first sleep. Doorbell: how long to spin.
   [[nodiscard]] constexpr Timeout from() const noexcept { return from_; }
   [[nodiscard]] constexpr Timeout to() const noexcept { return to_; }
 
@@ -40,8 +47,10 @@ class Wait {
   Timeout to_;
 };
 
-/// What an endpoint waits by unless told otherwise: at most 1 ms late, at most 1,000 looks a second when idle.
-inline constexpr Wait kDefaultWait = Wait::backoff(std::chrono::microseconds{50}, std::chrono::milliseconds{1});
+/// What an endpoint waits by unless told otherwise.
+inline constexpr Wait kDefaultWait = Wait::doorbell();
+/// What a doorbell falls back to where it can't work: at most 1 ms late, at most 1,000 looks a second when idle.
+inline constexpr Wait kFallbackWait = Wait::backoff(std::chrono::microseconds{50}, std::chrono::milliseconds{1});
 
 }  // namespace v1
 }  // namespace nimsync

@@ -1,16 +1,18 @@
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <limits>
+#include <cassert>
+#include <cerrno>
 #include <memory>
 #include <mutex>
 #include <utility>
 
 #include "client/attachment.hpp"
+#include "nimsync/dense_ring.hpp"
+#include "nimsync/framed_ring.hpp"
+#include "nimsync/stamped_ring.hpp"
+#include "os/barrier.hpp"
 #include "os/line.hpp"
 
 namespace nimsync {
@@ -22,7 +24,10 @@ namespace {
 constexpr unsigned kBusySpins = 2048;               // looks at the ring between two looks at the clock
 constexpr unsigned kFirstSpins = 256;               // before a backoff yields
 constexpr unsigned kYields = 16;                    // before it sleeps
+constexpr unsigned kSpinsALook = 64;                // looks at the ring between two looks at the clock, before a sleep
 constexpr std::chrono::milliseconds kLookEvery{1};  // at the lines, while spinning
+
+std::atomic<std::chrono::nanoseconds::rep> longest_sleep_setting{kLongestSleep.count()};
 
 }  // namespace
 
@@ -60,17 +65,56 @@ struct Everybody {
   Attachment* first = nullptr;
 };
 
+void set_longest_sleep(std::chrono::nanoseconds longest) noexcept {
+  longest_sleep_setting.store(longest.count(), std::memory_order_relaxed);
+}
+std::chrono::nanoseconds longest_sleep() noexcept {
+  return std::chrono::nanoseconds(longest_sleep_setting.load(std::memory_order_relaxed));
+}
+
+Deadline::Deadline(Timeout timeout) noexcept {
+  const auto now = Clock::now();
+  is_set = timeout < Timeout::max() - now.time_since_epoch();
+  if (is_set) at = now + std::max(timeout, Timeout{0});
+}
+
+std::chrono::nanoseconds Deadline::cut(std::chrono::nanoseconds time, Clock::time_point now) const noexcept {
+  if (!is_set) return time;
+  return std::max(std::chrono::nanoseconds{0}, std::min<std::chrono::nanoseconds>(time, at - now));
+}
+
+// -- the operating system's side of the doorbell
+
+LineNews Attachment::Lines::drain() const noexcept {
+  return os::drain(attachment->peer_line_);
+}
+void Attachment::Lines::ring() const noexcept {
+  if (attachment->own_line_) os::ring(attachment->own_line_);
+}
+bool Attachment::Lines::membarrier() const noexcept {
+  return os::membarrier();
+}
+bool Attachment::Lines::is_removed() const noexcept {
+  const auto unlinked = [](const os::Descriptor& line) { return line && !os::is_linked(line); };
+  return unlinked(attachment->own_line_) || unlinked(attachment->peer_line_);
+}
+
+// -- attaching and leaving
+
 Attachment::Attachment(Parts parts)
     : name_(std::move(parts.name)),
       role_(parts.role),
       wait_(parts.wait),
       mapping_(std::move(parts.mapping)),
       own_line_(std::move(parts.own_line)),
-      peer_line_(std::move(parts.peer_line)) {
+      peer_line_(std::move(parts.peer_line)),
+      line_reader_(std::move(parts.line_reader)),
+      bell_(role_, mapping_.memory(), Lines{this}) {
   Everybody::instance().add(this);
 }
 
 Attachment::~Attachment() {
+  if (holder_ != nullptr) holder_->gone(member_);
   Everybody::instance().remove(this);
 }
 
@@ -78,17 +122,21 @@ void Attachment::become_inert() noexcept {
   // Closing a copy leaves the open file description, and with it the parent's lease, as it is.
   own_line_.reset();
   peer_line_.reset();
+  line_reader_.reset();
+  watch_.close();
   mapping_.plug_after_fork();
+  holder_ = nullptr;
+}
+
+RingMemory Attachment::memory() const noexcept {
+  RingMemory memory = mapping_.memory();
+  memory.bell = bell_.bell();
+  return memory;
 }
 
 layout::Header* Attachment::own_header() const noexcept {
   const RingMemory& memory = mapping_.memory();
   return role_ == Role::sender ? &memory.forward_header()->common : memory.return_header();
-}
-
-const layout::Header* Attachment::peer_header() const noexcept {
-  const RingMemory& memory = mapping_.memory();
-  return role_ == Role::sender ? memory.return_header() : &memory.forward_header()->common;
 }
 
 Resume Attachment::attach() {
@@ -115,18 +163,9 @@ Resume Attachment::attach() {
     resume = {.position = head, .stream = streams_received};
   }
 
-  // What peers died before this endpoint came. A receiver learns of one loss, since what it will drain may end in the
-  // middle; when a new sender is there already, of none. Of a receiver that a sender never met there is nothing to
-  // tell.
-  const std::uint64_t peers = Native::load_acquire(&peer_header()->attached);
-  const bool peer_lives = os::lease(peer_line_) != os::Lease::free;
-  gone_at_attach_ = peer_lives ? 0 : peers;
-  const std::uint64_t closed = role_ == Role::receiver ? streams_closed : 0;
-  const std::uint64_t lost = peers - std::min(peers, closed + (peer_lives ? 1 : 0));
-  const std::uint64_t told = Native::load_acquire(&own_header()->losses);
-  const bool tell_one = role_ == Role::receiver && !peer_lives && lost > told;
-  Native::store_release(&own_header()->losses, lost - (tell_one ? 1 : 0));
-  Native::store_release(&own_header()->attached, Native::load_relaxed(&own_header()->attached) + 1);
+  // Before the peer can learn that somebody attached.
+  const auto barrier = os::register_for_membarriers() ? layout::Barrier::membarrier : layout::Barrier::fence;
+  bell_.attach(os::lease(peer_line_) != os::Lease::free, role_ == Role::receiver ? streams_closed : 0, barrier);
   return resume;
 }
 
@@ -137,42 +176,43 @@ void Attachment::give_lease_back() noexcept {
   own_line_.reset();
 }
 
-/// Each attached peer lives, or closed its stream, or was lost; each loss is told once. A sender that has closed and
-/// lives on makes the sum one too small, until it is gone.
-bool Attachment::has_untold_loss(std::uint64_t attached, bool dead) const noexcept {
-  const std::uint64_t closed = role_ == Role::receiver ? Native::load_acquire(&peer_header()->streams) : 0;
-  const std::uint64_t accounted = closed + Native::load_relaxed(&own_header()->losses) + (dead ? 0 : 1);
-  return attached > accounted;
-}
+// -- one endpoint's waiting
 
-/// Either line: the registry also unlinks a line alone, when it has to replace one.
-bool Attachment::is_unlinked() const noexcept {
-  return (own_line_ && !os::is_linked(own_line_)) || (peer_line_ && !os::is_linked(peer_line_));
+void Attachment::enter() noexcept {
+  [[maybe_unused]] const bool used = in_use_.exchange(true, std::memory_order_relaxed);
+  assert(!used && "two threads wait on one endpoint");
+  rise();  // arm() may have announced
 }
-
-Status Attachment::look() noexcept {
-  // First who attached, then whether it lives: whoever attached before is dead if nobody lives.
-  const std::uint64_t attached = Native::load_acquire(&peer_header()->attached);
-  const os::News news = os::look(peer_line_);
-  // A line shows no hang-up of holders that went before it was opened.
-  const bool dead = news.hung_up || (gone_at_attach_ != 0 && attached == gone_at_attach_);
-  if ((news.rung || news.hung_up) && is_unlinked()) removed_ = true;
-  if (removed_) return Status::removed;
-  return has_untold_loss(attached, dead) ? Status::peer_lost : Status::ok;
+void Attachment::leave() noexcept {
+  rise();
+  release();
 }
-
-void Attachment::count_loss() noexcept {
-  Native::store_release(&own_header()->losses, Native::load_relaxed(&own_header()->losses) + 1);
+/// Without taking back an announcement.
+void Attachment::release() noexcept {
+  in_use_.store(false, std::memory_order_relaxed);
+  if (holder_ != nullptr) holder_->disturbed(member_);
 }
 
 void Attachment::begin_wait(Timeout timeout) noexcept {
+  enter();
+  deadline_ = Deadline(timeout);
   const auto now = Clock::now();
-  has_deadline_ = timeout < Timeout::max() - now.time_since_epoch();
-  if (has_deadline_) deadline_ = now + std::max(timeout, Timeout{0});
   next_look_ = now + kLookEvery;
-  spins_ = wait_.kind() == Wait::Kind::busy ? kBusySpins : kFirstSpins;
+  spins_until_ = now + wait_.from();
   yields_ = 0;
   next_sleep_ = wait_.from();
+  rung_ = false;
+  switch (wait_.kind()) {
+    case Wait::Kind::busy:
+      spins_ = kBusySpins;
+      break;
+    case Wait::Kind::backoff:
+      spins_ = kFirstSpins;
+      break;
+    case Wait::Kind::doorbell:
+      spins_ = wait_.from() > Timeout{0} ? kSpinsALook : 1;
+      break;
+  }
   layout::Header* own = own_header();
   Native::store_relaxed(&own->stalls, Native::load_relaxed(&own->stalls) + 1);
 }
@@ -180,44 +220,176 @@ void Attachment::begin_wait(Timeout timeout) noexcept {
 Woken Attachment::wait() noexcept {
   if (take_interrupt()) return Woken::interrupted;
   const auto now = Clock::now();
-  if (has_deadline_ && now >= deadline_) return Woken::timeout;
-  const bool sleeps = wait_.kind() == Wait::Kind::backoff && yields_ >= kYields;
+  if (deadline_.is_over(now)) return Woken::timeout;
+  switch (wait_.kind()) {
+    case Wait::Kind::busy:
+      break;
+    case Wait::Kind::backoff:
+      return back_off(now);
+    case Wait::Kind::doorbell:
+      if (now >= spins_until_) return sleep_until_rung(now);
+      break;
+  }
+  if (now < next_look_) return Woken::look;
+  next_look_ = now + kLookEvery;
+  bell_.look_for_removal();
+  return told(bell_.look().status);
+}
+
+Woken Attachment::told(Status status) noexcept {
+  if (status == Status::removed) return Woken::removed;
+  return status == Status::peer_lost ? Woken::peer_lost : Woken::look;
+}
+
+/// Yields a few times, then sleeps, each time for twice as long.
+Woken Attachment::back_off(Clock::time_point now) noexcept {
+  const bool sleeps = yields_ >= kYields;
   if (sleeps || now >= next_look_) {
     next_look_ = now + kLookEvery;
-    if (is_unlinked()) removed_ = true;  // also when the peer drained the ring that tells
-    const Status status = look();
-    if (status == Status::removed) return Woken::removed;
-    if (status == Status::peer_lost) return Woken::peer_lost;
+    bell_.look_for_removal();  // also when the peer took the ring that tells
+    const Woken news = told(bell_.look().status);
+    if (news != Woken::look) return news;
   }
-  if (wait_.kind() == Wait::Kind::busy) return Woken::look;
   spins_ = 1;
   if (!sleeps) {
     ++yields_;
     ::sched_yield();
     return Woken::look;
   }
-  sleep(has_deadline_ ? std::min<std::chrono::nanoseconds>(next_sleep_, deadline_ - now) : next_sleep_);
+  count_sleep();
+  static_cast<void>(watch_.open(peer_line_));  // if it can't, an interrupt comes late
+  if (is_interrupted()) return Woken::look;    // before there was something to poke
+  watch_.wait(deadline_.cut(next_sleep_, now));
   next_sleep_ = next_sleep_ > wait_.to() / 2 ? wait_.to() : next_sleep_ * 2;
   return Woken::look;
 }
 
-/// On the interrupt's word, so that an interrupt ends it.
-void Attachment::sleep(std::chrono::nanoseconds at_most) noexcept {
+Woken Attachment::sleep_until_rung(Clock::time_point now) noexcept {
+  spins_ = 1;
+  if (std::exchange(rung_, false)) count_spurious();
+  using Step = Doorbell<Native, Lines>::Step;
+  switch (watch_.open(peer_line_) ? bell_.step() : Step::unable) {
+    case Step::look:
+      return Woken::look;
+    case Step::peer_lost:
+      return Woken::peer_lost;
+    case Step::removed:
+      return Woken::removed;
+    case Step::unable:
+      wait_ = kFallbackWait;  // for good: what refused it once will refuse it again
+      next_sleep_ = wait_.from();
+      return Woken::look;
+    case Step::sleep:
+      break;
+  }
+  if (is_interrupted()) return Woken::look;  // before there was something to poke
+  count_sleep();
+  const std::chrono::nanoseconds bound = longest_sleep();
+  switch (watch_.wait(deadline_.cut(bound, now))) {
+    case os::Watch::Woken::line:
+      rung_ = true;
+      break;
+    case os::Watch::Woken::timeout:
+      bell_.look_for_removal();
+      break;
+    case os::Watch::Woken::poked:
+      break;
+  }
+  rise();
+  return Woken::look;
+}
+
+void Attachment::count_sleep() noexcept {
   layout::Header* own = own_header();
   Native::store_relaxed(&own->sleeps, Native::load_relaxed(&own->sleeps) + 1);
-  const timespec time{.tv_sec = static_cast<time_t>(at_most.count() / 1'000'000'000),
-                      .tv_nsec = static_cast<long>(at_most.count() % 1'000'000'000)};
-  static_assert(sizeof interrupted_ == sizeof(std::uint32_t));
-  ::syscall(SYS_futex, &interrupted_, FUTEX_WAIT_PRIVATE, 0, &time, nullptr, 0);
+}
+void Attachment::count_spurious() noexcept {
+  layout::Header* own = own_header();
+  Native::store_relaxed(&own->spurious, Native::load_relaxed(&own->spurious) + 1);
 }
 
 bool Attachment::take_interrupt() noexcept {
-  return interrupted_.load(std::memory_order_relaxed) != 0 && interrupted_.exchange(0, std::memory_order_acquire) != 0;
+  return is_interrupted() && interrupted_.exchange(false);
 }
 
 void Attachment::interrupt() noexcept {
-  interrupted_.store(1, std::memory_order_release);
-  ::syscall(SYS_futex, &interrupted_, FUTEX_WAKE_PRIVATE, std::numeric_limits<int>::max(), nullptr, nullptr, 0);
+  // Sequentially consistent with Watch::open() and the look behind it: one of the two sees the other.
+  interrupted_.store(true);
+  watch_.poke();
+}
+
+// -- waiting by others: the user's poll, wait_any, a WaitSet
+
+Status Attachment::ring_status() const noexcept {
+  const RingMemory& memory = mapping_.memory();
+  const Layout layout = memory.geometry.layout;
+  if (role_ == Role::receiver) {
+    const ReceiveState state(memory, {.position = Native::load_relaxed(&memory.return_header()->position),
+                                      .stream = Native::load_relaxed(&memory.return_header()->streams)});
+    if (layout == Layout::stamped) return StampedReceiver<kSizeAtRunTime, Native, const ReceiveState&>(state).look();
+    if (layout == Layout::dense) return DenseReceiver<kSizeAtRunTime, Native, const ReceiveState&>(state).look();
+    return FramedReceiver<Native, const ReceiveState&>(state).look();
+  }
+  // Exact where it matters: a sender that finds its ring full says so in its header.
+  const layout::Header& own = memory.forward_header()->common;
+  const SendState state(memory, {.position = Native::load_relaxed(&own.position) & layout::kPositionMask,
+                                 .stream = Native::load_relaxed(&own.streams)});
+  if (layout == Layout::framed) return FramedSender<Native, const SendState&>(state).look();
+  return DenseSender<kSizeAtRunTime, Native, const SendState&>(state).look();  // records: any layout's
+}
+
+bool Attachment::prepare() noexcept {
+  watch_.clear();
+  return bell_.prepare();
+}
+
+bool Attachment::has_news() const noexcept {
+  return is_closed() || is_interrupted() || ring_status() != Status::would_block;
+}
+
+Attachment::Readiness Attachment::readiness() noexcept {
+  if (has_news()) return Readiness::ready;
+  const auto news = bell_.look();
+  if (news.status != Status::ok) return Readiness::ready;
+  return news.rung ? Readiness::again : Readiness::idle;
+}
+
+Status Attachment::look() noexcept {
+  if (take_interrupt()) return Status::interrupted;
+  const auto news = bell_.look();
+  if (news.rung) {  // taken from who waits for it
+    watch_.poke();
+    if (holder_ != nullptr) holder_->disturbed(member_);
+  }
+  return news.status;
+}
+
+int Attachment::fd() {
+  if (!watch_.open(peer_line_)) os::fail(errno, "cannot make a descriptor to wait on for channel '" + name_ + "'");
+  return watch_.fd();
+}
+
+bool Attachment::arm() noexcept {
+  if (!watch_.open(peer_line_)) return false;
+  enter();
+  bool waits = prepare();
+  if (waits && !os::membarrier()) {
+    refuse();
+    waits = false;
+  }
+  // Where it can't be rung it looks again soon.
+  if (!waits && watch_.wake_after(kFallbackWait.to())) waits = true;
+  if (waits && readiness() == Readiness::idle) {
+    release();
+    return true;
+  }
+  leave();
+  return false;
+}
+
+void Attachment::hold(Holder* holder, std::uint64_t member) noexcept {
+  holder_ = holder;
+  member_ = member;
 }
 
 Attached attach(Parts parts) {
@@ -246,6 +418,19 @@ unsigned spins(const Attachment* attachment) noexcept {
 }
 Woken wait(Attachment* attachment) noexcept {
   return attachment->wait();
+}
+void end_wait(Attachment* attachment) noexcept {
+  attachment->leave();
+}
+std::uint64_t wake(Attachment* attachment, std::uint64_t rung) noexcept {
+  return attachment->wake(rung);
+}
+int fd(Attachment* attachment) {
+  if (attachment == nullptr) throw Error(Errc::invalid, "an endpoint that was moved from has nothing to wait on");
+  return attachment->fd();
+}
+bool arm(Attachment* attachment) noexcept {
+  return attachment != nullptr && attachment->arm();
 }
 void count_loss(Attachment* attachment) noexcept {
   attachment->count_loss();

@@ -53,21 +53,22 @@ std::pair<Attached, Attached> make_local(const Wanted& wanted, const Options& op
   const os::Descriptor forward = make_memory(layout::forward_bytes(geometry, page), identity);
   const os::Descriptor back = make_memory(layout::return_bytes(page), identity);
   constexpr auto access = os::Access::read_write;
-  auto [data_holder, data_watcher] = os::make_private_line();
-  auto [room_holder, room_watcher] = os::make_private_line();
-  const auto side = [&](Role role, os::Mapping mapping, os::Descriptor own, os::Descriptor peer) {
+  os::PrivateLine data = os::make_private_line();
+  os::PrivateLine room = os::make_private_line();
+  const auto side = [&](Role role, os::Mapping mapping, os::PrivateLine& own, os::PrivateLine& peer) {
     return attach({.name = {},
                    .role = role,
                    .wait = options.wait,
                    .mapping = std::move(mapping),
-                   .own_line = std::move(own),
-                   .peer_line = std::move(peer)});
+                   .own_line = std::move(own.holder),
+                   .peer_line = std::move(peer.watcher),
+                   .line_reader = std::move(own.reader)});
   };
   // One mapping serves both sides, which keep it together: what one thread writes the other reads at the same address.
   os::Mapping mapping(forward, access, back, access, geometry);
-  Attached sender = side(Role::sender, mapping, std::move(data_holder), std::move(room_watcher));
+  Attached sender = side(Role::sender, mapping, data, room);
   try {
-    return {sender, side(Role::receiver, std::move(mapping), std::move(room_holder), std::move(data_watcher))};
+    return {sender, side(Role::receiver, std::move(mapping), room, data)};
   } catch (...) {
     detach(sender.attachment);
     throw;

@@ -68,11 +68,15 @@ ChannelInfo info_of(const protocol::Channel& channel) {
           .receiver_sleeps = counts.receiver_sleeps,
           .sender_rings = counts.sender_rings,
           .receiver_rings = counts.receiver_rings,
+          .sender_spurious = counts.sender_spurious,
+          .receiver_spurious = counts.receiver_spurious,
           .senders = counts.senders,
           .receivers = counts.receivers,
           .streams_closed = counts.streams_closed,
           .streams_received = counts.streams_received,
-          .state = channel.state};
+          .state = channel.state,
+          .sender_barrier = channel.sender_barrier,
+          .receiver_barrier = channel.receiver_barrier};
 }
 
 protocol::Shape shape_of(bool frames, std::uint64_t size, std::uint64_t alignment, std::string type,
@@ -287,7 +291,8 @@ internal::Attached Registry::open(Role role, std::string_view name, const intern
                         .mapping = os::Mapping(answer.descriptors[0], access(Role::sender), answer.descriptors[1],
                                                access(Role::receiver), geometry),
                         .own_line = std::move(answer.descriptors[2]),
-                        .peer_line = std::move(answer.descriptors[3])};
+                        .peer_line = std::move(answer.descriptors[3]),
+                        .line_reader = {}};
   const layout::Header expected = layout::identity(geometry, channel.generation, os::page_bytes());
   const RingMemory& memory = parts.mapping.memory();
   const std::array<const layout::Header*, 2> headers{&memory.forward_header()->common, memory.return_header()};

@@ -1,7 +1,6 @@
 #include "os/line.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,11 +49,14 @@ Descriptor open_as_watcher(const Descriptor& at, const std::string& name) {
   return open_line(at, name, O_RDONLY);
 }
 
-std::pair<Descriptor, Descriptor> make_private_line() {
+PrivateLine make_private_line() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_NONBLOCK | O_CLOEXEC) != 0) fail(errno, "cannot make a pipe");
-  std::pair<Descriptor, Descriptor> line{Descriptor(ends[1]), Descriptor(ends[0])};
-  static_cast<void>(take_lease(line.first));  // nobody else knows the pipe
+  PrivateLine line{.holder = Descriptor(ends[1]), .watcher = Descriptor(ends[0]), .reader = {}};
+  line.reader.reset(::fcntl(ends[0], F_DUPFD_CLOEXEC, 0));
+  if (!line.reader) fail(errno, "cannot make a pipe");
+  static_cast<void>(::fcntl(ends[1], F_SETPIPE_SZ, kBufferBytes));
+  static_cast<void>(take_lease(line.holder));  // nobody else knows the pipe
   return line;
 }
 
@@ -83,13 +85,17 @@ void ring(const Descriptor& holder) noexcept {
   [[maybe_unused]] const ssize_t written = ::write(holder.get(), &byte, 1);  // EAGAIN: full, and so rung
 }
 
-News look(const Descriptor& watcher) noexcept {
-  pollfd line{.fd = watcher.get(), .events = POLLIN, .revents = 0};
-  if (::poll(&line, 1, 0) <= 0) return {};
-  News news{.rung = (line.revents & POLLIN) != 0, .hung_up = (line.revents & POLLHUP) != 0};
-  if (news.rung) {
-    std::array<char, kBufferBytes> drain{};  // one read empties a line; what floods it is read no further
-    [[maybe_unused]] const ssize_t drained = ::read(watcher.get(), drain.data(), drain.size());
+LineNews drain(const Descriptor& watcher) noexcept {
+  constexpr int kMostReads = 16;
+  LineNews news;
+  std::array<char, kBufferBytes> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by the kernel
+  for (int reads = 0; reads < kMostReads; ++reads) {
+    const ssize_t got = ::read(watcher.get(), bytes.data(), bytes.size());
+    if (got <= 0) {
+      news.dead = got == 0;  // otherwise EAGAIN: empty, and held
+      break;
+    }
+    news.rung = true;
   }
   return news;
 }

@@ -3,7 +3,8 @@
 // The holder has the FIFO open for reading and writing, and on that open file description a write lock (F_OFD_SETLK):
 // the lease. The kernel ends it when the last descriptor of the description is closed, however its holder died, and
 // anybody who has the FIFO open can ask. The watcher has it open for reading alone; as the holder is the only writer,
-// its death is a hang-up (POLLHUP) there. A byte in the FIFO says "look": the registry writes one when it removes the
+// its death is a hang-up there (POLLHUP, and a read that returns 0). A byte in the FIFO is the doorbell and says
+// "look": the holder writes one when its peer sleeps (nimsync/sleep.hpp), and the registry when it has removed the
 // channel.
 //
 // A line is never mapped (a mapping would keep the lock), and the lock is never released by hand in a fork's child.
@@ -14,6 +15,7 @@
 #include <optional>
 #include <string>
 
+#include "nimsync/sleep.hpp"
 #include "os/descriptor.hpp"
 
 namespace nimsync::os {
@@ -27,8 +29,13 @@ Descriptor open_as_holder(const Descriptor& at, const std::string& name);
 /// A fresh description for the watcher: read-only, never blocking.
 Descriptor open_as_watcher(const Descriptor& at, const std::string& name);
 
-/// A line of this process alone: the holder's end, with its lease, and the watcher's.
-std::pair<Descriptor, Descriptor> make_private_line();
+/// A line of this process alone.
+struct PrivateLine {
+  Descriptor holder;  // with its lease
+  Descriptor watcher;
+  Descriptor reader;  // the holder's: a ring after the watcher went finds it, where a FIFO's holder is its own reader
+};
+PrivateLine make_private_line();
 
 enum class Lease {
   free,
@@ -46,12 +53,9 @@ void end_lease(const Descriptor& holder) noexcept;
 /// Writes one byte. Never blocks; a full line is as good as rung.
 void ring(const Descriptor& holder) noexcept;
 
-struct News {
-  bool rung = false;     // a byte was there; it is drained
-  bool hung_up = false;  // there was a holder and there is none
-};
-/// One system call when there is no news.
-News look(const Descriptor& watcher) noexcept;
+/// Empties a line. One system call when there is nothing in it. What a holder floods it with is read no further than 16
+/// pages: then it is told of as rung.
+LineNews drain(const Descriptor& watcher) noexcept;
 
 /// Whether the FIFO still has a name: false once its channel was removed. Always true of a private line.
 bool is_linked(const Descriptor& line) noexcept;

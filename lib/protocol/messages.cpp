@@ -134,6 +134,8 @@ void members(Counts& value, Visit visit) {
   visit("receiver_sleeps", value.receiver_sleeps);
   visit("sender_rings", value.sender_rings);
   visit("receiver_rings", value.receiver_rings);
+  visit("sender_spurious", value.sender_spurious);
+  visit("receiver_spurious", value.receiver_spurious);
   visit("senders", value.senders);
   visit("receivers", value.receivers);
   visit("streams_closed", value.streams_closed);
@@ -151,6 +153,8 @@ void members(Channel& value, Visit visit) {
   visit("created", value.created);
   visit("memory", value.memory);
   visit("state", value.state);
+  visit("sender_barrier", value.sender_barrier);
+  visit("receiver_barrier", value.receiver_barrier);
   visit("sender", value.sender);
   visit("receiver", value.receiver);
   visit("counts", value.counts);

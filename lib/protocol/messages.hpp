@@ -63,6 +63,8 @@ struct Counts {
   std::uint64_t receiver_sleeps = 0;
   std::uint64_t sender_rings = 0;
   std::uint64_t receiver_rings = 0;
+  std::uint64_t sender_spurious = 0;
+  std::uint64_t receiver_spurious = 0;
   std::uint64_t senders = 0;
   std::uint64_t receivers = 0;
   std::uint64_t streams_closed = 0;
@@ -82,6 +84,8 @@ struct Channel {
   std::int64_t created = 0;
   std::uint64_t memory = 0;
   std::string state;
+  std::string sender_barrier = {};
+  std::string receiver_barrier = {};
   std::optional<Peer> sender;
   std::optional<Peer> receiver;
   Counts counts;

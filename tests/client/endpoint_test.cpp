@@ -1,11 +1,9 @@
 // Endpoints over a channel of this process: what the API promises beside the rings' own suite.
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -34,9 +32,7 @@ std::string text(std::span<const std::byte> message) {
 
 class EitherLayout : public ::testing::TestWithParam<Layout> {
  protected:
-  [[nodiscard]] static Options options(std::uint64_t capacity, Wait wait = kDefaultWait) {
-    return {.capacity = capacity, .layout = GetParam(), .wait = wait};
-  }
+  [[nodiscard]] static Options options(std::uint64_t capacity) { return {.capacity = capacity, .layout = GetParam()}; }
 };
 INSTANTIATE_TEST_SUITE_P(Layouts, EitherLayout, ::testing::Values(Layout::stamped, Layout::dense),
                          [](const auto& each) { return std::string(name(each.param)); });
@@ -47,30 +43,6 @@ TEST_P(EitherLayout, RoundsTheCapacityUpToAPowerOfTwo) {
     EXPECT_EQ(tx.capacity(), static_cast<std::uint64_t>(given));
     EXPECT_EQ(rx.capacity(), tx.capacity());
     EXPECT_EQ(tx.layout(), GetParam());
-  }
-}
-
-TEST_P(EitherLayout, CarriesRecordsBetweenThreads) {
-  for (const Wait wait : {Wait::busy(), kDefaultWait}) {
-    auto [tx, rx] = make_channel<Tick>(options(64, wait));
-    constexpr std::uint64_t count = 200'000;
-    std::thread sender([&tx = tx] {
-      for (std::uint64_t i = 0; i < count; ++i) {
-        if (!tx.send({i, static_cast<double>(i)}, kWatchdog)) return;
-      }
-      tx.close();
-    });
-    Tick tick{};
-    std::uint64_t received = 0;
-    Status status = Status::ok;
-    while ((status = rx.receive(tick, kWatchdog))) {
-      ASSERT_EQ(tick.seq, received);
-      ASSERT_EQ(tick.price, static_cast<double>(received));
-      ++received;
-    }
-    sender.join();
-    EXPECT_EQ(status, Status::closed);
-    EXPECT_EQ(received, count);
   }
 }
 
@@ -116,96 +88,6 @@ TEST_P(EitherLayout, TellsABlockedSenderOfALostReceiver) {
   EXPECT_EQ(tx.send({1, 1}, kWatchdog), Status::ok) << "there is room";
   EXPECT_EQ(tx.send({2, 2}, kWatchdog), Status::peer_lost);
   EXPECT_EQ(tx.send({2, 2}, milliseconds(1)), Status::timeout);
-}
-
-TEST_P(EitherLayout, WaitsAtLeastAsLongAsItIsTold) {
-  for (const Wait wait : {Wait::busy(), Wait::backoff(milliseconds(1), milliseconds(100))}) {
-    auto [tx, rx] = make_channel<Tick>(options(1, wait));
-    Tick tick{};
-    const auto start = std::chrono::steady_clock::now();
-    EXPECT_EQ(rx.receive(tick, milliseconds(30)), Status::timeout);
-    EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(30));
-    EXPECT_EQ(rx.receive(tick, Timeout{0}), Status::timeout);
-    EXPECT_EQ(rx.receive(tick, Timeout{-5}), Status::timeout);
-    EXPECT_EQ(rx.receive(tick, Timeout::min()), Status::timeout);
-    ASSERT_TRUE(tx.try_send({1, 1}));
-    EXPECT_EQ(tx.send({2, 2}, milliseconds(5)), Status::timeout);
-    EXPECT_EQ(rx.receive(tick, Timeout{0}), Status::ok) << "what is there needs no wait";
-  }
-}
-
-TEST_P(EitherLayout, IsInterruptedFromAnotherThreadWhileItSleeps) {
-  for (const Wait wait : {Wait::busy(), Wait::backoff(std::chrono::hours(1), std::chrono::hours(1))}) {
-    auto [tx, rx] = make_channel<Tick>(options(1, wait));
-    std::atomic<bool> done{false};
-    std::thread receiver([&, &rx = rx] {
-      Tick tick{};
-      EXPECT_EQ(rx.receive(tick, kWatchdog), Status::interrupted);
-      done = true;
-    });
-    while (!done) {
-      rx.interrupt();
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-    receiver.join();
-  }
-}
-
-TEST_P(EitherLayout, KeepsAnInterruptForTheNextBlockingCall) {
-  auto [tx, rx] = make_channel<Tick>(options(1));
-  rx.interrupt();
-  rx.interrupt();
-  Tick tick{};
-  EXPECT_EQ(rx.try_receive(tick), Status::would_block);
-  EXPECT_EQ(rx.receive(tick, kWatchdog), Status::interrupted);
-  EXPECT_EQ(rx.receive(tick, milliseconds(1)), Status::timeout);
-}
-
-/// While one lives, this thread gets a SIGUSR1 each millisecond.
-class Signals {
- public:
-  explicit Signals(void (*handler)(int)) {
-    struct sigaction action {};
-    action.sa_handler = handler;
-    EXPECT_EQ(::sigaction(SIGUSR1, &action, &before_), 0);
-    sender_ = std::thread([this, to = ::pthread_self()] {
-      while (!done_) {
-        ::pthread_kill(to, SIGUSR1);
-        std::this_thread::sleep_for(milliseconds(1));
-      }
-    });
-  }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-  ~Signals() {
-    done_ = true;
-    sender_.join();
-    ::sigaction(SIGUSR1, &before_, nullptr);
-  }
-
- private:
-  struct sigaction before_ {};
-  std::atomic<bool> done_{false};
-  std::thread sender_;
-};
-
-const Receiver<Tick>* interrupted_by_signal = nullptr;
-
-TEST_P(EitherLayout, IsInterruptedFromASignalHandler) {
-  auto [tx, rx] = make_channel<Tick>(options(1, Wait::backoff(std::chrono::hours(1), std::chrono::hours(1))));
-  interrupted_by_signal = &rx;
-  const Signals signals([](int) { interrupted_by_signal->interrupt(); });
-  Tick tick{};
-  EXPECT_EQ(rx.receive(tick, kWatchdog), Status::interrupted);
-}
-
-TEST_P(EitherLayout, GoesOnWaitingAfterASignalThatIsNoInterrupt) {
-  auto [tx, rx] = make_channel<Tick>(options(1, Wait::backoff(milliseconds(50), milliseconds(50))));
-  const Signals signals([](int) {});
-  Tick tick{};
-  const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(rx.receive(tick, milliseconds(100)), Status::timeout);
-  EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(100));
 }
 
 TEST_P(EitherLayout, MovesWithAllItsState) {

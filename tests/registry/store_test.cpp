@@ -156,11 +156,11 @@ TEST_F(StoreTest, UnlinksBothLinesAndThenRingsThem) {
   const auto sender = store.grant(a, protocol::Role::sender, {});
   const auto receiver = store.grant(a, protocol::Role::receiver, {});
   EXPECT_TRUE(os::is_linked(sender[2]));
-  EXPECT_FALSE(os::look(sender[3]).rung);
+  EXPECT_FALSE(os::drain(sender[3]).rung);
   store.remove(a);
   for (const auto* side : {&sender, &receiver}) {
     EXPECT_FALSE(os::is_linked((*side)[2]));
-    EXPECT_TRUE(os::look((*side)[3]).rung);
+    EXPECT_TRUE(os::drain((*side)[3]).rung);
   }
 }
 
