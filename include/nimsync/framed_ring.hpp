@@ -76,23 +76,17 @@ class FramedSender : public SendingHalf<Policy, State> {
     if (needed(bytes) <= state_.limit - state_.position) [[likely]]
       return Status::ok;
     const Status status = this->look_for_room();
-    if (status == Status::ok && needed(bytes) <= state_.limit - state_.position) return status;
-    if (status != Status::ok && status != Status::would_block) return status;
-    store_hint();  // exact while the sender waits
-    return Status::would_block;
-  }
-
-  [[gnu::always_inline]] void store_hint() noexcept {
-    this->store_position();
-    state_.hint = state_.position;
-    state_.frames = 0;
+    if (status != Status::ok) return status;
+    return needed(bytes) <= state_.limit - state_.position ? Status::ok : Status::would_block;
   }
 
   [[gnu::always_inline]] void publish(std::uint64_t length) noexcept {
     const std::uint64_t next = state_.position + layout::frame_bytes(length);
     if (state_.frames == layout::kHintEvery || next - state_.hint > (state_.mask + 1) / 2) {
       // Before the commit: afterwards, a large frame could have lapped the hint that a successor starts from.
-      store_hint();
+      this->store_position();
+      state_.hint = state_.position;
+      state_.frames = 0;
     }
     ++state_.frames;
     Policy::store_relaxed(word_at(next), 0);  // no frame behind this one; ordered by the commit

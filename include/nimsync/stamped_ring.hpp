@@ -112,10 +112,7 @@ class StampedSender : public SendingHalf<Policy, State> {
   [[gnu::always_inline]] Status pass_limit() noexcept {
     if (state_.position == state_.room) {
       const auto found = this->room();
-      if (found.status != Status::ok) {
-        if (found.status == Status::would_block) this->store_position();  // exact while the sender waits
-        return found.status;
-      }
+      if (found.status != Status::ok) return found.status;
       state_.room = found.limit;
     }
     const std::uint64_t last = layout::hint_every(state_.mask + 1) - 1;

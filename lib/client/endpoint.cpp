@@ -330,10 +330,10 @@ Status Attachment::ring_status() const noexcept {
     if (layout == Layout::dense) return DenseReceiver<kSizeAtRunTime, Native, const ReceiveState&>(state).look();
     return FramedReceiver<Native, const ReceiveState&>(state).look();
   }
-  // Exact where it matters: a sender that finds its ring full says so in its header.
   const layout::Header& own = memory.forward_header()->common;
-  const SendState state(memory, {.position = Native::load_relaxed(&own.position) & layout::kPositionMask,
-                                 .stream = Native::load_relaxed(&own.streams)});
+  const auto tail = find_tail<Native>(memory, Native::load_relaxed(&own.position) & layout::kPositionMask);
+  if (!tail) return Status::corrupted;
+  const SendState state(memory, {.position = *tail, .stream = Native::load_relaxed(&own.streams)});
   if (layout == Layout::framed) return FramedSender<Native, const SendState&>(state).look();
   return DenseSender<kSizeAtRunTime, Native, const SendState&>(state).look();  // records: any layout's
 }

@@ -215,20 +215,21 @@ class WaitSet::Members final : public internal::Holder {
     std::unique_lock lock(mutex_);
     assert(!waits_ && "two threads wait on one wait set");
     waits_ = true;
-    ready_.clear();
+    room_.ready.clear();
     while (!interrupted_.exchange(false)) {
+      take_room();
       std::chrono::nanoseconds at_most = look_at_hot();
-      if (!ready_.empty()) at_most = std::chrono::nanoseconds{0};  // whoever else is ready comes along
+      if (!room_.ready.empty()) at_most = std::chrono::nanoseconds{0};  // whoever else is ready comes along
       at_most = deadline.cut(at_most, Clock::now());
       lock.unlock();
-      const int count = os::wait_for_events(epoll_, events_, at_most);
+      const int count = os::wait_for_events(epoll_, room_.events, at_most);
       lock.lock();
-      if (count > 0) take(std::span(events_).first(static_cast<std::size_t>(count)));
-      if (!ready_.empty() || deadline.is_over(Clock::now())) break;
+      if (count > 0) take(std::span(room_.events).first(static_cast<std::size_t>(count)));
+      if (!room_.ready.empty() || deadline.is_over(Clock::now())) break;
       if (count == 0) look_at_some();
     }
     waits_ = false;
-    return ready_;
+    return room_.ready;
   }
 
   void interrupt() noexcept {
@@ -288,12 +289,25 @@ class WaitSet::Members final : public internal::Holder {
     return slot;
   }
 
+  /// What a wait fills: who waits just now has one, and so has who reads what the last wait returned.
+  struct Room {
+    std::vector<epoll_event> events;
+    std::vector<Ready> ready;
+  };
+
   /// So that wait() needs no memory.
   void make_room() {
     hot_.reserve(members_.capacity());
     free_.reserve(members_.capacity());
-    ready_.reserve(members_.capacity());
-    events_.resize(members_.capacity() + 1);
+    if (std::max(room_.events.size(), next_room_.events.size()) > members_.capacity()) return;
+    Room room;
+    room.ready.reserve(members_.capacity());
+    room.events.resize(members_.capacity() + 1);
+    next_room_ = std::move(room);
+  }
+  /// Nothing is in the old one.
+  void take_room() noexcept {
+    if (next_room_.events.size() > room_.events.size()) std::swap(room_, next_room_);
   }
 
   void free(std::size_t slot) noexcept {
@@ -323,7 +337,7 @@ class WaitSet::Members final : public internal::Holder {
     members_[last].heat = place;
   }
 
-  void tell(const Member& member, short events) noexcept { ready_.push_back({member.key, events}); }
+  void tell(const Member& member, short events) noexcept { room_.ready.push_back({member.key, events}); }
   void tell(const Member& member) noexcept {
     tell(member, member.attachment->role() == Role::sender ? POLLOUT : POLLIN);
   }
@@ -334,7 +348,7 @@ class WaitSet::Members final : public internal::Holder {
     for (const std::size_t slot : hot_) {
       if (members_[slot].attachment->readiness() == Readiness::ready) tell(members_[slot]);
     }
-    if (!ready_.empty() || hot_.empty()) return internal::longest_sleep();
+    if (!room_.ready.empty() || hot_.empty()) return internal::longest_sleep();
 
     std::size_t announced = 0;
     for (const std::size_t slot : hot_) announced += members_[slot].attachment->prepare() ? 1U : 0U;
@@ -417,8 +431,8 @@ class WaitSet::Members final : public internal::Holder {
   std::vector<std::size_t> free_;  // slots
   std::unordered_map<int, std::size_t> descriptors_;
   std::vector<std::size_t> hot_;
-  std::vector<Ready> ready_;
-  std::vector<epoll_event> events_;
+  Room room_;
+  Room next_room_;
   std::size_t next_look_ = 0;
   std::atomic<bool> interrupted_{false};
   bool waits_ = false;
