@@ -156,6 +156,7 @@ class Attachment {
   Doorbell<Native, Lines> bell_;
 
   // Of the blocking call that is under way.
+  Wait current_ = kDefaultWait;  // what is waited by: the endpoint's, or what it fell back to
   Deadline deadline_;
   unsigned spins_ = 0;  // before the next wait()
   Clock::time_point spins_until_;

@@ -198,6 +198,7 @@ void Attachment::begin_wait(Timeout timeout) noexcept {
   deadline_ = Deadline(timeout);
   const auto now = Clock::now();
   next_look_ = now + kLookEvery;
+  current_ = wait_;
   spins_until_ = now + wait_.from();
   yields_ = 0;
   next_sleep_ = wait_.from();
@@ -221,7 +222,7 @@ Woken Attachment::wait() noexcept {
   if (take_interrupt()) return Woken::interrupted;
   const auto now = Clock::now();
   if (deadline_.is_over(now)) return Woken::timeout;
-  switch (wait_.kind()) {
+  switch (current_.kind()) {
     case Wait::Kind::busy:
       break;
     case Wait::Kind::backoff:
@@ -260,7 +261,7 @@ Woken Attachment::back_off(Clock::time_point now) noexcept {
   static_cast<void>(watch_.open(peer_line_));  // if it can't, an interrupt comes late
   if (is_interrupted()) return Woken::look;    // before there was something to poke
   watch_.wait(deadline_.cut(next_sleep_, now));
-  next_sleep_ = next_sleep_ > wait_.to() / 2 ? wait_.to() : next_sleep_ * 2;
+  next_sleep_ = next_sleep_ > current_.to() / 2 ? current_.to() : next_sleep_ * 2;
   return Woken::look;
 }
 
@@ -276,8 +277,8 @@ Woken Attachment::sleep_until_rung(Clock::time_point now) noexcept {
     case Step::removed:
       return Woken::removed;
     case Step::unable:
-      wait_ = kFallbackWait;  // for good: what refused it once will refuse it again
-      next_sleep_ = wait_.from();
+      current_ = kFallbackWait;
+      next_sleep_ = current_.from();
       return Woken::look;
     case Step::sleep:
       break;
