@@ -166,5 +166,6 @@ inline constexpr const char* kPosixQueue = "posix message queue";
 inline constexpr const char* kZeroMq = "zeromq ipc";
 inline constexpr const char* kIceoryx = "iceoryx 2";
 inline constexpr const char* kDirtyLines = "dirty lines";
+inline constexpr const char* kNimBackoff = "nimsync, backoff 1-100 ms";  // as the Nim library waits
 
 }  // namespace bench

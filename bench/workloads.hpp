@@ -29,6 +29,8 @@ std::vector<Group> batch_groups(std::size_t size, const Place& place);
 std::vector<Group> frames_groups(std::size_t size, const Place& place);
 std::vector<Group> single_thread_groups(std::size_t size, const Place& place);
 std::vector<Group> wake_groups(std::size_t size, const Place& place);
+std::vector<Group> wait_set_groups(std::size_t size, const Place& place);
+std::vector<Group> blocking_groups(std::size_t size, const Place& place);
 
 /// Calls use(std::integral_constant<std::size_t, size>) for the one of `Sizes` that equals `size`.
 template <std::size_t... Sizes, class Use>

@@ -13,7 +13,13 @@ const std::vector<Workload>& workloads() {
        {16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576},
        frames_groups},
       {"single-thread", "sending and receiving in turn in one thread", false, {8, 64}, single_thread_groups},
+      {"blocking", "the stream by calls that wait, with the doorbell and without", false, {8, 64}, blocking_groups},
       {"wake", "a message for a sleeping receiver", false, {16}, wake_groups},
+      {"wait-set",
+       "a message for one of 10 or 10,000 channels that one thread sleeps on",
+       false,
+       {16},
+       wait_set_groups},
   };
   return all;
 }

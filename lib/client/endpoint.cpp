@@ -285,18 +285,17 @@ Woken Attachment::sleep_until_rung(Clock::time_point now) noexcept {
   }
   if (is_interrupted()) return Woken::look;  // before there was something to poke
   count_sleep();
-  const std::chrono::nanoseconds bound = longest_sleep();
-  switch (watch_.wait(deadline_.cut(bound, now))) {
+  switch (watch_.wait(deadline_.cut(longest_sleep(), now))) {
     case os::Watch::Woken::line:
       rung_ = true;
+      rise();
       break;
-    case os::Watch::Woken::timeout:
+    case os::Watch::Woken::timeout:  // still announced, and not rung: what comes next is a look, and not a membarrier
       bell_.look_for_removal();
       break;
     case os::Watch::Woken::poked:
       break;
   }
-  rise();
   return Woken::look;
 }
 

@@ -342,25 +342,39 @@ class WaitSet::Members final : public internal::Holder {
     tell(member, member.attachment->role() == Role::sender ? POLLOUT : POLLIN);
   }
 
-  /// Tells of all hot members that are ready. When none is, announces them all, and those that still have nothing are
-  /// idle. Returns how long the wait may be.
+  void swap_places(std::size_t a, std::size_t b) noexcept {
+    std::swap(hot_[a], hot_[b]);
+    members_[hot_[a]].heat = a;
+    members_[hot_[b]].heat = b;
+  }
+
+  /// Tells of all hot members that are ready, and announces the others, so that they are idle. Only while those are no
+  /// more than the ready ones they stay hot, and the membarrier is saved: who is busy is often looked at in vain.
+  /// Returns how long the wait may be.
   std::chrono::nanoseconds look_at_hot() noexcept {
-    for (const std::size_t slot : hot_) {
-      if (members_[slot].attachment->readiness() == Readiness::ready) tell(members_[slot]);
+    std::size_t told = 0;  // they are moved to the front
+    for (std::size_t place = 0; place < hot_.size(); ++place) {
+      const Member& member = members_[hot_[place]];
+      if (member.attachment->readiness() != Readiness::ready) continue;
+      member.attachment->rise();
+      tell(member);
+      swap_places(place, told++);
     }
-    if (!room_.ready.empty() || hot_.empty()) return internal::longest_sleep();
+    if (hot_.size() - told <= told) return internal::longest_sleep();
 
     std::size_t announced = 0;
-    for (const std::size_t slot : hot_) announced += members_[slot].attachment->prepare() ? 1U : 0U;
+    const std::span<const std::size_t> rest = std::span(hot_).subspan(told);
+    for (const std::size_t slot : rest) announced += members_[slot].attachment->prepare() ? 1U : 0U;
+    const bool unable = announced != rest.size();
     if (announced != 0 && !os::membarrier()) {
-      for (const std::size_t slot : hot_) members_[slot].attachment->refuse();
-      announced = 0;
+      for (const std::size_t slot : rest) members_[slot].attachment->refuse();
+      return kFallbackWait.to();
     }
     bool again = false;
-    bool unable = false;
-    for (std::size_t place = hot_.size(); place-- != 0;) {  // backwards: cool() moves the last one forward
+    for (std::size_t place = hot_.size(); place-- != told;) {  // backwards: cool() moves the last one forward
       const std::size_t slot = hot_[place];
       Attachment& attachment = *members_[slot].attachment;
+      if (!attachment.is_announced()) continue;  // it can't, and was looked at above
       switch (attachment.readiness()) {
         case Readiness::ready:
           attachment.rise();
@@ -370,12 +384,8 @@ class WaitSet::Members final : public internal::Holder {
           again = true;
           break;
         case Readiness::idle:
-          if (attachment.is_announced()) {
-            attachment.count_sleep();
-            cool(slot);
-          } else {
-            unable = true;
-          }
+          attachment.count_sleep();
+          cool(slot);
           break;
       }
     }

@@ -39,6 +39,8 @@ EXPECTED = {
     "single-thread": {"nimsync stamped", "nimsync dense", "boost spsc_queue, heap",
                       "boost spsc_queue, fixed capacity", "readerwriterqueue"},
     "wake": (MESSAGE_PEERS | {"nimsync, default", "nimsync, backoff 1-100 ms"}),
+    "blocking": {"stamped, doorbell", "stamped, busy", "dense, doorbell", "dense, busy"},
+    "wait-set": {"10 channels", "many channels"},
     "open": {"bare JSON round trip", "connect, open, map", "create", "remove"},
 }
 

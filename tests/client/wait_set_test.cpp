@@ -231,6 +231,19 @@ TEST_F(InASet, NobodyIsKeptWaitingByThoseThatAreAlwaysReady) {
   EXPECT_TRUE(keys(set_.wait(kLong)).contains(99));
 }
 
+TEST_F(InASet, IdleMembersAreAnnouncedOnceHoweverBusyAnotherIs) {
+  Channel busy;
+  std::vector<Channel> idle(50);
+  ASSERT_TRUE(busy.tx.try_send({}));  // and nobody takes it
+  set_.add(busy.rx, 99);
+  for (std::size_t i = 0; i < idle.size(); ++i) set_.add(idle[i].rx, i);
+  for (int wait = 0; wait < 10; ++wait) EXPECT_EQ(keys(set_.wait(kLong)), Keys{99});
+  for (const Channel& channel : idle) {
+    const RingMemory memory = internal::Access::attachment(channel.rx)->memory();
+    EXPECT_EQ(memory.return_header()->sleeps, 1U) << "looked at again by each wait";
+  }
+}
+
 TEST_F(InASet, MembersMayComeAndGoBetweenWaits) {
   auto first = std::make_unique<Channel>();
   Channel second;

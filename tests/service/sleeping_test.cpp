@@ -18,6 +18,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <iostream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -201,23 +202,43 @@ TEST_F(Sleeping, OfAKilledSleeperLeavesNothingThatItsSuccessorMisses) {
 
 // -- what it costs
 
+/// Of all threads of a process, so far.
+std::chrono::nanoseconds processor_time(pid_t pid) {
+  clockid_t clock{};
+  EXPECT_EQ(::clock_getcpuclockid(pid, &clock), 0);
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 TEST_F(Sleeping, CostsNoProcessorTimeAtAll) {
   Child receiver(receiver_told(Status::ok));
   until_held(&ChannelInfo::receiver);
   until_asleep(receiver);
-  clockid_t clock{};
-  ASSERT_EQ(::clock_getcpuclockid(receiver.pid(), &clock), 0);
-  const auto used = [&] {
-    timespec time{};
-    ::clock_gettime(clock, &time);
-    return time.tv_sec * 1'000'000'000 + time.tv_nsec;
-  };
-  const auto before = used();
+  const auto before = processor_time(receiver.pid());
   std::this_thread::sleep_for(std::chrono::seconds(1));  // the measurement itself
-  EXPECT_EQ(used(), before);
+  EXPECT_EQ(processor_time(receiver.pid()), before);
   auto registry = connect();
   auto tx = registry.sender<Tick>("x");
   ASSERT_TRUE(tx.try_send({1}));
+  EXPECT_EQ(receiver.wait(), kGood);
+}
+
+TEST_F(Sleeping, CostsLessThanAThousandthOfAProcessorWithTheUsualBound) {
+  internal::set_longest_sleep(internal::kLongestSleep);
+  Child receiver(receiver_told(Status::closed));
+  until_held(&ChannelInfo::receiver);
+  until_asleep(receiver);
+  const auto before = processor_time(receiver.pid());
+  constexpr std::chrono::seconds kWindow{10};  // the measurement itself
+  std::this_thread::sleep_for(kWindow);
+  const std::chrono::duration<double> used = processor_time(receiver.pid()) - before;
+  const double percent = used / kWindow * 100;
+  std::cout << "an idle receiver took " << percent << " % of a processor over 10 s\n";
+  RecordProperty("percent", std::to_string(percent));
+  EXPECT_LT(percent, 0.1);
+  auto registry = connect();
+  registry.sender<Tick>("x").close();
   EXPECT_EQ(receiver.wait(), kGood);
 }
 
