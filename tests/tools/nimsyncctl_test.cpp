@@ -315,6 +315,39 @@ TEST_F(Nimsyncctl, SaysTimeoutWithEight) {
         {.input = file(std::string(100, '\n') + std::string(10'000, '\n'))});
 }
 
+TEST_F(Nimsyncctl, FollowsAChannelAsleepAndStatTellsOfIt) {
+  done({"create", "c", "--frames", "--bytes", "4K"});
+  EXPECT_THAT(done({"stat", "c"}), HasSubstr("receiver waits by"));
+  Process following = start({"receive", "c", "--follow"});
+  Registry here = Registry::connect(socket);
+  ASSERT_TRUE(eventually([&] { return here.stat("c").receiver_sleeps > 0; }));
+  clockid_t clock{};
+  ASSERT_EQ(::clock_getcpuclockid(following.pid(), &clock), 0);
+  const auto used = [&] {
+    timespec time{};
+    ::clock_gettime(clock, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  const auto before = used();
+  constexpr std::chrono::seconds kWindow{3};  // the measurement itself
+  std::this_thread::sleep_for(kWindow);
+  const std::chrono::duration<double> idle = used() - before;
+  EXPECT_LT(idle / kWindow, 0.001) << "of a processor";
+  for (const char* text : {"one\n", "two\n"}) done({"send", "c"}, {.input = file(text)});
+  ASSERT_TRUE(eventually([&] { return following.out() == "one\ntwo\n"; }));
+  const std::string stat = done({"stat", "c"});
+  EXPECT_THAT(stat, HasSubstr("receiver sleeps"));
+  EXPECT_THAT(stat, HasSubstr("sender rings"));
+  EXPECT_THAT(stat, HasSubstr("receiver spurious wake-ups"));
+  EXPECT_THAT(stat, testing::ContainsRegex("receiver waits by +doorbell"));
+  const Json counts = json({"stat", "c"}).at("channels").at(0);
+  EXPECT_EQ(counts.at("receiver_barrier"), "membarrier");
+  EXPECT_GT(counts.at("counts").at("receiver_sleeps"), 0);
+  EXPECT_TRUE(counts.at("counts").contains("receiver_spurious"));
+  following.kill(SIGTERM);
+  following.wait();
+}
+
 TEST_F(Nimsyncctl, SaysPeerLostWithNineWhenTheSenderIsKilled) {
   done({"create", "c", "--frames", "--bytes", "4K"});
   const Pipe input;
