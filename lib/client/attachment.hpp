@@ -158,7 +158,8 @@ class Attachment {
   // Of the blocking call that is under way.
   Wait current_ = kDefaultWait;  // what is waited by: the endpoint's, or what it fell back to
   Deadline deadline_;
-  unsigned spins_ = 0;  // before the next wait()
+  unsigned spins_ = 0;      // before the next wait()
+  bool has_begun_ = false;  // there was a wait()
   Clock::time_point spins_until_;
   unsigned yields_ = 0;
   Clock::time_point next_look_;

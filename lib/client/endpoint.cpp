@@ -73,6 +73,7 @@ std::chrono::nanoseconds longest_sleep() noexcept {
 }
 
 Deadline::Deadline(Timeout timeout) noexcept {
+  if (timeout == forever) return;  // without asking for the time
   const auto now = Clock::now();
   is_set = timeout < Timeout::max() - now.time_since_epoch();
   if (is_set) at = now + std::max(timeout, Timeout{0});
@@ -196,10 +197,8 @@ void Attachment::release() noexcept {
 void Attachment::begin_wait(Timeout timeout) noexcept {
   enter();
   deadline_ = Deadline(timeout);
-  const auto now = Clock::now();
-  next_look_ = now + kLookEvery;
+  has_begun_ = false;
   current_ = wait_;
-  spins_until_ = now + wait_.from();
   yields_ = 0;
   next_sleep_ = wait_.from();
   rung_ = false;
@@ -222,6 +221,10 @@ Woken Attachment::wait() noexcept {
   if (take_interrupt()) return Woken::interrupted;
   const auto now = Clock::now();
   if (deadline_.is_over(now)) return Woken::timeout;
+  if (!std::exchange(has_begun_, true)) {  // only now: most waits are over before, and need no clock
+    next_look_ = now + kLookEvery;
+    spins_until_ = now + current_.from();
+  }
   switch (current_.kind()) {
     case Wait::Kind::busy:
       break;

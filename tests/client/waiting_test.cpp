@@ -478,6 +478,14 @@ TEST(Arm, OfAnEndpointThatWasMovedFromIsRefused) {
   EXPECT_THROW(static_cast<void>(rx.fd()), Error);
 }
 
+TEST(Doorbell, RingsInVainWhenThePeerHasGoneMeanwhile) {
+  auto [tx, rx] = make_channel<Tick>({.capacity = 4});
+  internal::Access::attachment(rx)->memory().return_header()->sleep_epoch = 1;
+  { const auto gone = std::move(rx); }
+  internal::Access::attachment(tx)->memory().return_header()->sleep_epoch = 3;  // as if seen just before
+  EXPECT_TRUE(tx.try_send({})) << "and no SIGPIPE";
+}
+
 TEST(Doorbell, RingsOncePerSleepHoweverManyMessagesCome) {
   auto [tx, rx] = make_channel<Tick>({.capacity = 64});
   ASSERT_TRUE(rx.arm() || rx.arm());
