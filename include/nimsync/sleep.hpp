@@ -80,19 +80,24 @@ class Doorbell {
         peer_(role == Role::sender ? memory.return_header() : &memory.forward_header()->common),
         kernel_(kernel) {}
 
-  /// Makes this endpoint known to the peer. `peer_lives`: whether somebody held the peer's side a moment ago;
-  /// `closed`: the streams that the sender had closed by then (receiver's side; 0 otherwise).
+  /// Makes this endpoint known to the peer. `peer_lives()` says whether somebody holds the peer's side just now; what it
+  /// throws is passed on.
   ///
   /// What peers died before this endpoint came: a receiver learns of one loss, since what it will drain may end in the
   /// middle; when a new sender is there already, of none. Of a receiver that a sender never met there is nothing to
   /// tell.
-  void attach(bool peer_lives, std::uint64_t closed, layout::Barrier barrier) noexcept {
+  template <class PeerLives>
+  void attach(PeerLives peer_lives, layout::Barrier barrier) {
     barrier_ = barrier;
-    const std::uint64_t peers = Policy::load_acquire(&peer_->attached);
-    const std::uint64_t lost = peers - std::min(peers, closed + (peer_lives ? 1 : 0));
+    // In this order: a peer that attaches or closes meanwhile isn't taken for a lost one, whose loss were never told.
+    const std::uint64_t peers = Policy::load_acquire(&peer_->attached);  // SYNC: attached
+    const bool lives = peer_lives();
+    const std::uint64_t closed = role_ == Role::receiver ? Policy::load_acquire(&peer_->streams) : 0;
+    const std::uint64_t lost = peers - std::min(peers, closed + (lives ? 1 : 0));
     const std::uint64_t told = Policy::load_acquire(&own_->losses);
-    const bool tell_one = role_ == Role::receiver && !peer_lives && lost > told;
-    Policy::store_release(&own_->losses, lost - (tell_one ? 1 : 0));
+    const bool tell_one = role_ == Role::receiver && !lives && lost > told;
+    // Never fewer than were told: a sender that has closed its stream and still holds its line is in the sum twice.
+    Policy::store_release(&own_->losses, std::max(told, lost - (tell_one ? 1 : 0)));
     // Killed while it slept, a predecessor left an odd epoch, for which the peer may have rung already.
     epoch_ = layout::round_up(Policy::load_relaxed(&own_->sleep_epoch), 2);
     Policy::store_relaxed(&own_->sleep_epoch, epoch_);

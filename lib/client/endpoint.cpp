@@ -166,7 +166,7 @@ Resume Attachment::attach() {
 
   // Before the peer can learn that somebody attached.
   const auto barrier = os::register_for_membarriers() ? layout::Barrier::membarrier : layout::Barrier::fence;
-  bell_.attach(os::lease(peer_line_) != os::Lease::free, role_ == Role::receiver ? streams_closed : 0, barrier);
+  bell_.attach([this] { return os::lease(peer_line_) != os::Lease::free; }, barrier);
   return resume;
 }
 
