@@ -63,7 +63,11 @@ class Digest {
     high_ = mixed(high_ + word, 0xd6e8feb86659fd93U);
   }
   void add(const View& view) noexcept {
-    for (const Word word : std::bit_cast<std::array<Word, View::kEntries / sizeof(Word)>>(view)) add(word);
+    const auto words = std::bit_cast<std::array<Word, View::kEntries / sizeof(Word)>>(view);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      if (words[i] != 0) add(words[i] + (i << 60U));
+    }
+    add(0);
   }
   [[nodiscard]] Word low() const noexcept { return low_; }
   [[nodiscard]] Word high() const noexcept { return high_; }
@@ -81,6 +85,9 @@ class Digest {
 
 enum class Order : std::uint8_t { relaxed, ordered };  // ordered: acquire or release
 
+/// Who acts upon a word that a process stores.
+enum class Use : std::uint8_t { none, by_owner, by_both };
+
 /// Both segments of one channel. The bytes are there for their addresses; what they hold is in the messages.
 class Memory {
  public:
@@ -89,7 +96,8 @@ class Memory {
 
   /// The segments, with a ring of `geometry` that was never used.
   [[nodiscard]] RingMemory segments(const Geometry& geometry) noexcept {
-    return {.forward = bytes_.data(), .back = bytes_.data() + kBack, .ring = bytes_.data() + kRing, .geometry = geometry};
+    return {
+        .forward = bytes_.data(), .back = bytes_.data() + kBack, .ring = bytes_.data() + kRing, .geometry = geometry};
   }
 
   /// All words zero and seen by everybody. `folded`: the bytes of a ring that is mapped twice, or none.
@@ -117,6 +125,14 @@ class Memory {
   /// Whether the sender is who stores it; the receiver otherwise.
   [[nodiscard]] bool is_of_sender(std::size_t place) const noexcept { return words_[place].offset < kBack; }
 
+  /// Counts are for people; of losses only the owner's successor wants to know.
+  [[nodiscard]] Use use(std::size_t place) const noexcept {
+    const std::size_t offset = words_[place].offset;
+    const std::size_t field = offset < kBack ? offset : offset - kBack;
+    if (field == offsetof(layout::Header, rings)) return Use::none;
+    return field == offsetof(layout::Header, losses) ? Use::by_owner : Use::by_both;
+  }
+
   // The newest message of a place, and the oldest that a thread may still read.
   [[nodiscard]] unsigned newest(std::size_t place) const noexcept { return words_[place].last; }
   static unsigned oldest(const Sight& sight, std::size_t place) noexcept { return sight.current.seen[place]; }
@@ -139,8 +155,8 @@ class Memory {
     History& word = words_[place];
     const Message& message = word.messages[index];
     sight.current.seen[place] = static_cast<std::uint8_t>(index);
+    sight.acquired.seen[place] = std::max(sight.acquired.seen[place], sight.current.seen[place]);
     sight.acquired.join(message.view);
-    sight.acquired.join(sight.current);
     if (order == Order::ordered) sight.current.join(message.view);
     if (in_ring(word.offset)) count_load(sight, place + 2);
     return message.value;
@@ -206,7 +222,7 @@ class Memory {
   void digest(Digest& into, const View& base) const noexcept {
     for (std::size_t place = 0; place < places_; ++place) {
       const History& word = words_[place];
-      if (word.last == 0 || word.is_count) continue;
+      if (word.last == 0 || word.is_count || use(place) == Use::none) continue;
       into.add(place << 8U | (word.last - base.seen[place]));
       for (unsigned i = base.seen[place]; i <= word.last; ++i) {
         into.add(word.messages[i].value);
@@ -237,10 +253,11 @@ class Memory {
   static constexpr struct {
     std::size_t offset;
     const char* name;
-  } kNames[] = {{offsetof(layout::Header, attached), "attached"}, {offsetof(layout::Header, streams), "streams"},
-                {offsetof(layout::Header, losses), "losses"},     {offsetof(layout::Header, sleep_epoch), "sleep_epoch"},
-                {offsetof(layout::Header, barrier), "barrier"},   {offsetof(layout::Header, rings), "rings"},
-                {offsetof(layout::Header, position), "position"}};
+  } kNames[] = {
+      {offsetof(layout::Header, attached), "attached"}, {offsetof(layout::Header, streams), "streams"},
+      {offsetof(layout::Header, losses), "losses"},     {offsetof(layout::Header, sleep_epoch), "sleep_epoch"},
+      {offsetof(layout::Header, barrier), "barrier"},   {offsetof(layout::Header, rings), "rings"},
+      {offsetof(layout::Header, position), "position"}};
 
   struct Message {
     Word value = 0;

@@ -1,8 +1,8 @@
 // What the processes of the model do: what lib/client/endpoint.cpp and the endpoint templates do around a ring and a
 // doorbell, with the same calls in the same order, and an account of what they are told.
 //
-// Message number n, from 1, is one or two words, each of which is n: so small a word looks like a frame's own, should it
-// ever be read as one.
+// Message number n, from 1, is one or two words, each of which is n: so small a word looks like a frame's own, should
+// it ever be read as one.
 #pragma once
 
 #include <array>
@@ -113,32 +113,27 @@ ReceiveState receiving(const RingMemory& memory, const Resume& resume) noexcept 
   return typename Kind::template Receiver<ReceiveState>(memory, resume).state();
 }
 
-/// All that a half goes on with: what tells its process's states apart between two calls.
-inline void rest(const SendState& state) noexcept {
-  Digest digest;
-  for (const Word word : {state.position, state.limit, state.room, state.stream, Word{state.open}, state.rung,
-                          state.hint, state.frames}) {
-    digest.add(word);
-  }
-  world().rest(digest.low());
+/// Tells the world all that a process goes on with at one place of its program: the state of its half. What its
+/// doorbell knows is its epoch, which is in the header, and a removal, which the world remembers.
+inline void rest(const SendState& state, Word place = 0) noexcept {
+  world().rest({place, state.position, state.limit, state.room, state.stream, Word{state.open}, state.rung, state.hint,
+                state.frames});
 }
-inline void rest(const ReceiveState& state) noexcept {
-  Digest digest;
-  for (const Word word : {state.position, state.known, state.stream, state.length, state.rung}) digest.add(word);
-  world().rest(digest.low());
+inline void rest(const ReceiveState& state, Word place = 0) noexcept {
+  world().rest({place, state.position, state.known, state.stream, state.length, state.rung});
 }
 
 // ---- Sleeping endpoints.
 
-/// An endpoint's doorbell, attached, and the blocking call around it.
+/// An endpoint's doorbell, attached, and the blocking call around it. A call is an attempt that is repeated while it
+/// says would_block. Where such an attempt left nothing behind, and after each step, the process rests.
 class Bell {
  public:
   Bell(Role role, const RingMemory& memory, layout::Barrier barrier) noexcept : doorbell_(role, memory, Kernel{}) {
     if (barrier == layout::Barrier::membarrier) world().register_for_membarrier();
     world().open_lines();
-    const Word closed =
-        role == Role::receiver ? Modelled::load_acquire(&memory.forward_header()->common.streams) : 0;
-    doorbell_.attach(world().peer_holds_line(), closed, barrier);
+    doorbell_.attach([] { return world().peer_holds_line(); }, barrier);
+    world().facts.unmet[world().self()] = world().facts.lost[peer_of(world().self())];
   }
 
   /// `memory` for a ring's half that looks at the peer's epoch, or always takes the slow path.
@@ -153,25 +148,28 @@ class Bell {
     if (peer_sleeps<Modelled>(state)) state.rung = doorbell_.wake(state.rung);
   }
 
-  /// As Endpoint::block(): repeats an attempt that says would_block, and sleeps in between.
-  template <class Attempt>
-  Status block(Attempt attempt) noexcept {
-    const Status status = wait(attempt);
+  /// As Endpoint::block().
+  template <class State, class Attempt>
+  Status block(State& state, Attempt attempt) noexcept {
+    const Status status = wait(state, attempt);
     doorbell_.rise();
     return status;
   }
 
-  /// As who arms an endpoint and waits for its descriptor: announces anew each time, without rising in between, and asks
-  /// for the membarrier itself.
-  template <class Attempt>
-  Status arm(Attempt attempt) noexcept {
+  /// As who arms an endpoint and waits for its descriptor: announces anew each time, without rising in between, and
+  /// asks for the membarrier itself.
+  template <class State, class Attempt>
+  Status arm(State& state, Attempt attempt) noexcept {
     for (;;) {
       Status status = attempt();
       if (status != Status::would_block) return status;
+      rest(state, kTried);
       world().require(doorbell_.prepare(), kUnable);
       world().membarrier();
+      rest(state, kAnnounced);
       status = attempt();
       if (status != Status::would_block) return status;
+      rest(state, kTriedAgain);
       const auto news = doorbell_.look();
       if (news.status == Status::ok) {
         if (!news.rung) world().sleep();
@@ -185,15 +183,17 @@ class Bell {
 
  private:
   using Step = Doorbell<Modelled, Kernel>::Step;
+
+  enum Place : Word { kTried = 1, kAnnounced, kTriedAgain, kStepped };
   static constexpr const char* kUnable = "an endpoint that could sleep says that it can't";
 
-  template <class Attempt>
-  Status wait(Attempt attempt) noexcept {
+  template <class State, class Attempt>
+  Status wait(State& state, Attempt attempt) noexcept {
     for (;;) {
       Status status = attempt();
       if (status != Status::would_block) return status;
-      const Step step = doorbell_.step();
-      switch (step) {
+      rest(state, doorbell_.is_announced() ? kTriedAgain : kTried);
+      switch (doorbell_.step()) {
         case Step::look:
           break;
         case Step::sleep:
@@ -209,6 +209,7 @@ class Bell {
         case Step::unable:
           world().fault(kUnable);
       }
+      rest(state, doorbell_.is_announced() ? kAnnounced : kStepped);
     }
   }
 
@@ -217,8 +218,7 @@ class Bell {
     Facts& facts = world().facts;
     const Part self = world().self();
     doorbell_.count_loss();
-    world().require(++facts.told[self] <= facts.lost[self == kSender ? kReceiver : kSender],
-                    "peer_lost without a lost peer");
+    world().require(++facts.told[self] <= facts.lost[peer_of(self)], "peer_lost without a lost peer");
     return Status::peer_lost;
   }
 

@@ -57,7 +57,7 @@ class Search {
     unsigned count;
   };
   struct Reached {
-    Word low = 0;  // odd; 0: free
+    Word low = 0;   // odd; 0: free
     Word high = 0;  // the last 4 bits are the budget
   };
 

@@ -64,7 +64,7 @@ void World::execute() {
     lines_[kSender].rung = lines_[kReceiver].rung = false;
   }
   running_ = kNobody;
-  preemptible_ = true;
+  others_may_die_ = true;
   choose_who_goes_on();
   while (outcome_ == Outcome::running) {
     Process& process = processes_[running_];
@@ -83,16 +83,17 @@ void World::start(unsigned part) {
   process.stand = Stand::ready;
   process.local = process.local_at_start = mixed(part + 1, process.life);
   say("begins");
-  new (&fibers_[part].context) boost::context::fiber(
-      std::allocator_arg, Stack{stacks_.data() + part * kStack}, [this, part](boost::context::fiber&& home) {
-        home_ = std::move(home);
-        scenario_->bodies[part](processes_[part].life);
-        close_lines();
-        processes_[part].stand = Stand::done;
-        running_ = kNobody;
-        choose_who_goes_on();
-        return std::move(home_);
-      });
+  new (&fibers_[part].context) boost::context::fiber(std::allocator_arg, Stack{stacks_.data() + part * kStack},
+                                                     [this, part](boost::context::fiber&& home) {
+                                                       home_ = std::move(home);
+                                                       scenario_->bodies[part](processes_[part].life);
+                                                       close_lines();
+                                                       processes_[part].stand = Stand::done;
+                                                       facts.finished[part] = 1;
+                                                       running_ = kNobody;
+                                                       choose_who_goes_on();
+                                                       return std::move(home_);
+                                                     });
   fibers_[part].context = std::move(fibers_[part].context).resume();
 }
 
@@ -107,7 +108,7 @@ bool World::can_go_on(unsigned part) const noexcept {
     case Stand::polling:
       for (Word left = process.looked_at; left != 0; left &= left - 1) {
         const auto place = static_cast<std::size_t>(std::countr_zero(left));
-        if (memory_.newest(place) != Memory::oldest(process.sight, place)) return true;
+        if (memory_.newest(place) != process.found.seen[place]) return true;
       }
       return false;
     case Stand::waiting:
@@ -126,7 +127,8 @@ void World::choose_who_goes_on() {
     unsigned count = 0;
     const bool goes_on = running_ != kNobody && can_go_on(running_);
     if (goes_on) options[count++] = {Option::Kind::run, running_};
-    const bool others = !goes_on || (preemptions_ != 0 && preemptible_);
+    const bool others =
+        !goes_on || (preemptions_ != 0 && next_ != Operation::own_store && next_ != Operation::plain_store);
     bool all_done = true;
     for (unsigned part = 0; part < kParts; ++part) {
       if (processes_[part].stand != Stand::done) all_done = false;
@@ -142,7 +144,8 @@ void World::choose_who_goes_on() {
       if (!all_done) {
         verdict_.fault = "lost wake-up: nobody can go on";
         for (unsigned part = 0; part < kParts; ++part) {
-          if (processes_[part].stand == Stand::asleep) verdict_.fault += std::string("; the ") + kNames[part] + " sleeps";
+          if (processes_[part].stand == Stand::asleep)
+            verdict_.fault += std::string("; the ") + kNames[part] + " sleeps";
         }
         return end(Outcome::faulty);
       }
@@ -154,7 +157,7 @@ void World::choose_who_goes_on() {
       if (others && spurious_ != 0 && process.stand == Stand::asleep && !can_go_on(part)) {
         options[count++] = {Option::Kind::wake_spuriously, part};
       }
-      if (alive && process.deaths_left != 0 && (preemptible_ || part == running_)) {
+      if (alive && process.deaths_left != 0 && (part == running_ ? next_ != Operation::load : others_may_die_)) {
         options[count++] = {Option::Kind::kill, part};
       }
     }
@@ -164,6 +167,7 @@ void World::choose_who_goes_on() {
       continue;
     }
     if (goes_on && chosen.part != running_) --preemptions_;
+    others_may_die_ = chosen.part != running_;
     running_ = chosen.part;
     if (chosen.kind == Option::Kind::wake_spuriously) {
       --spurious_;
@@ -206,8 +210,7 @@ void World::end_process(unsigned part) noexcept {
   for (Line& line : lines_) {
     if (!line.held && !line.watched) line.rung = false;
   }
-  layout::Header* const header =
-      part == kSender ? &memory().forward_header()->common : memory().return_header();
+  layout::Header* const header = part == kSender ? &memory().forward_header()->common : memory().return_header();
   facts.lost[part] = newest(&header->attached) - (part == kSender ? newest(&header->streams) : 0);
 }
 
@@ -220,11 +223,12 @@ bool World::is_new_state() {
   }
   const View base = memory_.base(std::span(sights.data(), count));
   Digest digest;
-  for (const Process& process : processes_) {
+  for (unsigned part = 0; part < kParts; ++part) {
+    const Process& process = processes_[part];
     digest.add(static_cast<Word>(process.stand) | process.life << 8U | process.deaths_left << 16U |
                Word{process.registered} << 24U | Word{process.has_lines} << 25U | Word{process.saw_removal} << 26U);
     digest.add(process.stand == Stand::to_come ? 0 : process.local);
-    if (process.stand == Stand::polling) digest.add(process.looked_at);
+    if (process.stand == Stand::polling) digest.add(process.looked_at << 1U | Word{can_go_on(part)});
   }
   for (std::size_t i = 0; i < count; ++i) {
     digest.add(sights[i]->current.above(base));
@@ -238,20 +242,20 @@ bool World::is_new_state() {
   }
   digest.add(fenced_.above(base));
   for (const Word fact : std::bit_cast<std::array<Word, sizeof(Facts) / sizeof(Word)>>(facts)) digest.add(fact);
-  digest.add(running_ | spurious_ << 8U | Word{unlinked_} << 16U | Word{preemptible_} << 17U);
+  digest.add(running_ | spurious_ << 8U | Word{unlinked_} << 16U | Word{others_may_die_} << 17U |
+             static_cast<Word>(next_) << 18U);
   memory_.digest(digest, base);
   return !search_.was_reached(digest, preemptions_);
 }
 
 // ---- In a process.
 
-void World::stop_before(bool preemptible) noexcept {
+void World::stop_before(Operation operation) noexcept {
   if (processes_[running_].attaching) return;
   if (++steps_ > kMostSteps) fault("an execution without end");
-  if (!preemptible && processes_[running_].deaths_left == 0) return;
-  preemptible_ = preemptible;
+  next_ = operation;
   go_on();
-  preemptible_ = true;
+  others_may_die_ = operation == Operation::of_kernel;
 }
 
 /// Returns when this process is to do its next operation, which may be never.
@@ -280,9 +284,8 @@ void World::wait_for_change() noexcept {
     }
   };
   bool missed = false;  // what was found later in the look makes what was found earlier old
-  each_place([&](std::size_t place) {
-    missed = missed || process.found.seen[place] != Memory::oldest(process.sight, place);
-  });
+  each_place(
+      [&](std::size_t place) { missed = missed || process.found.seen[place] != Memory::oldest(process.sight, place); });
   if (!missed) wait(Stand::polling);
   each_place([&](std::size_t place) { memory_.see_newest(process.sight, place); });
 }
@@ -305,7 +308,7 @@ void World::fault(const char* what) noexcept {
 
 void World::check_access(const char* wrong, std::size_t place) noexcept {
   if (wrong == nullptr) return;
-  say("at %s", memory_.name(place).c_str());
+  if (telling_) say("at %s:", memory_.name(place).c_str());
   fault(wrong);
 }
 
@@ -315,7 +318,7 @@ Word World::load(const Word* from, Order order) noexcept {
   Process& process = processes_[running_];
   // Its own words only this process stores: nothing to choose, and nothing to wait for.
   const bool own = memory_.is_of_sender(place) == (running_ == kSender);
-  if (!own) stop_before();
+  if (!own) stop_before(Operation::load);
   check_access(memory_.wrong_with_load(process.sight, place), place);
   const unsigned newest = memory_.newest(place);
   const unsigned choices = newest - Memory::oldest(process.sight, place) + 1;
@@ -326,24 +329,23 @@ Word World::load(const Word* from, Order order) noexcept {
     process.found.seen[place] = static_cast<std::uint8_t>(index);
     learn(value);
   }
-  say("loads %s: %#llx%s", memory_.name(place).c_str(), static_cast<unsigned long long>(value),
-      index == newest ? "" : ", which is stale");
+  say_access("loads", place, value, index == newest ? "" : ", which is stale");
   return value;
 }
 
 void World::store(Word* to, Word value, Order order) noexcept {
-  stop_before();
   const std::size_t place = memory_.place(to);
+  if (memory_.use(place) != Use::none) {
+    stop_before(memory_.use(place) == Use::by_owner ? Operation::own_store : Operation::store);
+  }
   check_access(memory_.wrong_with_store(processes_[running_].sight, place), place);
   memory_.store(processes_[running_].sight, place, value, order);
   learn(place);
-  say("stores %s := %#llx%s", memory_.name(place).c_str(), static_cast<unsigned long long>(value),
-      order == Order::ordered ? ", release" : "");
+  say_access("stores", place, value, order == Order::ordered ? ", release" : "");
 }
 
 void World::copy(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
   for (std::size_t at = 0; at < bytes; at += sizeof(Word)) {
-    stop_before(false);
     Sight& sight = processes_[running_].sight;
     Word word = 0;
     const std::size_t source = memory_.place(from + at);
@@ -351,16 +353,17 @@ void World::copy(std::byte* to, const std::byte* from, std::size_t bytes) noexce
       check_access(memory_.wrong_with_plain_load(sight, source), source);
       word = memory_.plain_load(sight, source);
       learn(word);
-      say("copies %s: %#llx", memory_.name(source).c_str(), static_cast<unsigned long long>(word));
+      say_access("copies out", source, word, "");
     } else {
       std::memcpy(&word, from + at, sizeof word);
     }
     const std::size_t target = memory_.place(to + at);
     if (target != Memory::kNoPlace) {
+      stop_before(Operation::plain_store);
       check_access(memory_.wrong_with_plain_store(sight, target), target);
       memory_.plain_store(sight, target, word);
       learn(target);
-      say("copies %s := %#llx", memory_.name(target).c_str(), static_cast<unsigned long long>(word));
+      say_access("copies in", target, word, "");
     } else {
       std::memcpy(to + at, &word, sizeof word);
     }
@@ -373,14 +376,14 @@ void World::see_all_of(View& shared, Process& process) noexcept {
 }
 
 void World::fence() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   see_all_of(fenced_, processes_[running_]);
   say("fence");
 }
 
 /// A fence of every registered process at once. What has ended has been seen by fenced_.
 void World::membarrier() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   for (const Process& process : processes_) {
     if (process.registered) fenced_.join(process.sight.acquired);
   }
@@ -391,7 +394,7 @@ void World::membarrier() noexcept {
 }
 
 void World::open_lines() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   Process& process = processes_[running_];
   process.has_lines = true;
   lines_[running_].held = true;
@@ -409,7 +412,7 @@ void World::take(const Line& line) noexcept {
 }
 
 bool World::peer_holds_line() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   Line& line = lines_[peer_of(running_)];
   if (!line.held) take(line);
   learn(line.held ? 1 : 0);
@@ -419,7 +422,7 @@ bool World::peer_holds_line() noexcept {
 
 /// A lock that is found free, and a byte that is found, bring what their giver had seen; an empty line brings nothing.
 LineNews World::drain() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   Line& line = lines_[peer_of(running_)];
   const LineNews news{.rung = line.rung, .dead = !line.held};
   line.rung = false;
@@ -431,7 +434,7 @@ LineNews World::drain() noexcept {
 }
 
 void World::ring(Part holder) noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   Line& line = lines_[holder];
   line.rung = true;
   line.edge = line.edge || line.watched;
@@ -445,23 +448,27 @@ void World::sleep() noexcept {
 }
 
 void World::close_lines() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   say("ends");
   end_process(running_);
 }
 
 void World::unlink_lines() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   unlinked_ = true;
   say("unlinks the lines");
 }
 
 bool World::is_unlinked() noexcept {
-  stop_before();
+  stop_before(Operation::of_kernel);
   processes_[running_].saw_removal = processes_[running_].saw_removal || unlinked_;
   learn(unlinked_ ? 1 : 0);
   say("finds its lines %s", unlinked_ ? "unlinked" : "linked");
   return unlinked_;
+}
+
+void World::say_access(const char* what, std::size_t place, Word value, const char* how) noexcept {
+  if (telling_) say("%s %s: %#llx%s", what, memory_.name(place).c_str(), static_cast<unsigned long long>(value), how);
 }
 
 void World::say(const char* format, ...) noexcept {

@@ -10,14 +10,19 @@
 // its last look read has changed: an attempt that did nothing may as well not have been made. Nobody can go on, and
 // not everybody has finished: that is a lost wake-up.
 //
-// What isn't a place to stop, because nobody could notice: loads of words that the process writes itself, and a compiler
-// fence, which in the model is nothing at all (what it forbids the compiler, no checker of the source can see). Before a
-// plain copy it can die, and needn't be preempted: that the copy isn't ordered is found as a data race.
+// Where stopping would make no difference, it doesn't:
+//   - before loads of words that the process itself writes, and before plain copies it isn't interrupted: that a copy
+//     isn't ordered is found as a data race; nor is it before it stores what only its successors read;
+//   - it isn't killed before what leaves nothing behind, since it could as well be before the next thing that does;
+//   - another is killed where the running process begins to run or has called the kernel: loads and stores don't tell
+//     whether another process lives;
+//   - a compiler fence is nothing at all: what it forbids the compiler, no checker of the source can see.
 #pragma once
 
 #include <array>
 #include <boost/context/fiber.hpp>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -30,13 +35,19 @@ namespace nimsync::model {
 /// Who takes part. One process at a time in each part; a successor takes its predecessor's.
 enum Part : unsigned { kSender, kReceiver, kRegistry, kParts };
 
+constexpr Part peer_of(unsigned part) noexcept {
+  return part == kSender ? kReceiver : kSender;
+}
+
 /// What a scenario keeps account of beside the processes' own variables; a part of the state.
 struct Facts {
-  Word received = 0;                     // messages, in order
-  Word closed = 0;                       // ends of stream that the receiver was told
-  std::array<Word, 2> told{};            // losses that the part was told of
-  std::array<Word, 2> lost{};            // processes of the part that attached and ended without closing
-  std::array<Word, 2> removed{};         // whether the part was told that the channel was removed
+  Word received = 0;                    // messages, in order
+  Word closed = 0;                      // ends of stream that the receiver was told
+  std::array<Word, 2> told{};           // losses that the part was told of
+  std::array<Word, 2> lost{};           // processes of the part that attached and ended without closing
+  std::array<Word, 2> unmet{};          // of the other part's processes, those lost before this part's last one came
+  std::array<Word, kParts> finished{};  // whether the part's last process came to its end
+  std::array<Word, 2> removed{};        // whether the part was told that the channel was removed
 };
 
 struct Scenario {
@@ -44,7 +55,7 @@ struct Scenario {
   std::array<std::function<void(unsigned life)>, kParts> bodies;
   std::array<unsigned, kParts> deaths{};  // how many processes of the part may be killed
   Geometry geometry;
-  bool attached = true;        // the first two processes attach before anything else happens, and see each other
+  bool attached = true;  // the first two processes attach before anything else happens, and see each other
   unsigned preemptions = 3;
   unsigned spurious_wakes = 0;
   /// What must hold when everybody has finished.
@@ -75,7 +86,10 @@ class World {
   /// After attaching: the first processes stop here until all have attached.
   void is_attached() noexcept;
   /// Everything private that the process goes on with, in place of all that it has read: forgets how it came here.
-  void rest(Word state) noexcept { processes_[running_].local = mixed(processes_[running_].local_at_start, state); }
+  void rest(std::initializer_list<Word> state) noexcept {
+    processes_[running_].local = processes_[running_].local_at_start;
+    for (const Word word : state) learn(word);
+  }
   void require(bool holds, const char* what) noexcept {
     if (!holds) fault(what);
   }
@@ -144,6 +158,10 @@ class World {
     bool (*condition)(const Facts&) = nullptr;
     Sight sight;
   };
+  /// What kind of thing a process does next. It is interrupted before what others could notice, or what could notice
+  /// others; and killed before what leaves something behind.
+  enum class Operation : std::uint8_t { load, store, own_store, plain_store, of_kernel };
+
   /// A FIFO, its holder, and its watcher's edge-triggered epoll.
   struct Line {
     bool rung = false;
@@ -164,14 +182,13 @@ class World {
 
   static constexpr unsigned kNobody = kParts;
   static constexpr std::size_t kStack = std::size_t{64} << 10U;
-  static constexpr unsigned kMostSteps = 2000;               // of one execution
-  static constexpr std::size_t kMostStates = 30'000'000;     // of one scenario
+  static constexpr unsigned kMostSteps = 2000;            // of one execution
+  static constexpr std::size_t kMostStates = 30'000'000;  // of one scenario
 
   static constexpr Word mixed(Word state, Word value) noexcept {
     state = (state ^ value) * 0xff51afd7ed558ccdU;
     return state ^ (state >> 32U) ^ (state << 23U);
   }
-  static constexpr Part peer_of(unsigned part) noexcept { return part == kSender ? kReceiver : kSender; }
 
   // One execution.
   void execute();
@@ -184,7 +201,7 @@ class World {
   [[nodiscard]] bool is_new_state();
 
   // In a process.
-  void stop_before(bool preemptible = true) noexcept;
+  void stop_before(Operation operation) noexcept;
   void go_on() noexcept;
   void leave() noexcept { home_ = std::move(home_).resume(); }
   void wait(Stand how) noexcept;
@@ -194,6 +211,7 @@ class World {
   void see_all_of(View& shared, Process& process) noexcept;
   void take(const Line& line) noexcept;
   [[gnu::format(printf, 2, 3)]] void say(const char* format, ...) noexcept;
+  void say_access(const char* what, std::size_t place, Word value, const char* how) noexcept;
 
   const Scenario* scenario_ = nullptr;
   Search search_;
@@ -206,7 +224,8 @@ class World {
   unsigned spurious_ = 0;     // left
   unsigned running_ = kNobody;
   unsigned steps_ = 0;
-  bool preemptible_ = true;
+  Operation next_ = Operation::of_kernel;  // that the running process stands before
+  bool others_may_die_ = true;             // here, and not only since
   Outcome outcome_ = Outcome::running;
   Verdict verdict_;
   bool telling_ = false;
@@ -228,7 +247,7 @@ class World {
     void deallocate(boost::context::stack_context&) const noexcept {}
   };
   std::array<Fiber, kParts> fibers_;
-  std::vector<std::byte> stacks_ = std::vector<std::byte>(kParts* kStack);
+  std::vector<std::byte> stacks_ = std::vector<std::byte>(kParts * kStack);
   boost::context::fiber home_;
 };
 
