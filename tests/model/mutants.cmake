@@ -49,7 +49,7 @@ endfunction()
 
 file(REMOVE_RECURSE ${WORK})
 file(MAKE_DIRECTORY ${WORK})
-compile(${WORK}/world.o -O2 -I${SOURCE}/include -I${SOURCE} -c ${SOURCE}/tests/model/world.cpp)
+compile(${WORK}/world.o -O3 -I${SOURCE}/include -I${SOURCE} -c ${SOURCE}/tests/model/world.cpp)
 
 set(STAMPED include/nimsync/stamped_ring.hpp)
 set(DENSE include/nimsync/dense_ring.hpp)

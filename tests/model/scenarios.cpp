@@ -233,7 +233,7 @@ const Named kScenarios[] = {
     {"sleeping_sender_dies", [] { return dying(slept<Dense>(1, {.messages = 3, .receiver = Wait::poll}), 1, 0); }},
     {"sleeping_receiver_dies", [] { return dying(slept<Dense>(2, {.messages = 2, .sender = Wait::poll}), 0, 1); }},
     {"receiver_dies", [] { return dying(slept<Dense>(1, {.messages = 2}), 0, 1); }},
-    {"both_die", [] { return bounded(dying(slept<Dense>(2, {.messages = 1}), 1, 1), 1); }},
+    {"both_die", [] { return bounded(dying(slept<Dense>(2, {.messages = 1}), 1, 1), 2); }},
     {"quick_sender", [] { return dying(slept<Dense>(2, {.messages = 1, .successor_until = receiver_knows}), 1, 0); }},
     {"quick_receiver", [] { return dying(slept<Dense>(1, {.messages = 2, .successor_until = sender_knows}), 0, 1); }},
     {"attaching", [] { return attaching(slept<Dense>(1, {.messages = 2})); }},

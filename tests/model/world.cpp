@@ -136,7 +136,6 @@ void World::choose_who_goes_on() {
       if (part == running_ && !goes_on && can_go_on(part)) options[count++] = {Option::Kind::run, part};
     }
     if (count == 0) {
-      // A successor that nobody needed, or a wait without end.
       if (all_done && !scenario_->goal(facts)) {
         verdict_.fault = "all have finished, and not all was achieved";
         return end(Outcome::faulty);
@@ -157,7 +156,8 @@ void World::choose_who_goes_on() {
       if (others && spurious_ != 0 && process.stand == Stand::asleep && !can_go_on(part)) {
         options[count++] = {Option::Kind::wake_spuriously, part};
       }
-      if (alive && process.deaths_left != 0 && (part == running_ ? next_ != Operation::load : others_may_die_)) {
+      if (alive && process.deaths_left != 0 &&
+          (part == running_ ? !goes_on || next_ != Operation::load : others_may_die_)) {
         options[count++] = {Option::Kind::kill, part};
       }
     }

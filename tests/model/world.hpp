@@ -10,6 +10,9 @@
 // its last look read has changed: an attempt that did nothing may as well not have been made. Nobody can go on, and
 // not everybody has finished: that is a lost wake-up.
 //
+// An execution that comes to a state that was reached before ends there. A loop that changes nothing therefore ends,
+// and isn't reported; a process says which statuses it may get, so that it doesn't go round with another for ever.
+//
 // Where stopping would make no difference, it doesn't:
 //   - before loads of words that the process itself writes, and before plain copies it isn't interrupted: that a copy
 //     isn't ordered is found as a data race; nor is it before it stores what only its successors read;
