@@ -291,21 +291,21 @@ TEST(Frames, WakeAReceiverAndASenderThatSleep) {
 }
 
 #ifndef NDEBUG
+void wait_in_two_threads() {
+  auto [tx, rx] = make_channel<Tick>({.capacity = 1});
+  const auto wait = [&rx = rx] {
+    Tick tick{};
+    static_cast<void>(rx.receive(tick, kLong));
+  };
+  std::thread first(wait);
+  std::thread second(wait);
+  first.join();
+  second.join();
+}
+
 TEST(WaitingDeathTest, OfTwoThreadsOnOneEndpointIsABug) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_DEATH(
-      {
-        auto [tx, rx] = make_channel<Tick>({.capacity = 1});
-        const auto wait = [&rx = rx] {
-          Tick tick{};
-          static_cast<void>(rx.receive(tick, kLong));
-        };
-        std::thread first(wait);
-        std::thread second(wait);
-        first.join();
-        second.join();
-      },
-      "two threads wait on one endpoint");
+  EXPECT_DEATH(wait_in_two_threads(), "two threads wait on one endpoint");
 }
 #endif
 

@@ -26,6 +26,7 @@
 #include "nimsync/nimsync.hpp"
 #include "os/segment.hpp"
 #include "tests/client/asleep.hpp"
+#include "tests/client/idle.hpp"
 #include "tests/service/private_daemon.hpp"
 #include "tests/service/raw_client.hpp"
 
@@ -202,22 +203,13 @@ TEST_F(Sleeping, OfAKilledSleeperLeavesNothingThatItsSuccessorMisses) {
 
 // -- what it costs
 
-/// Of all threads of a process, so far.
-std::chrono::nanoseconds processor_time(pid_t pid) {
-  clockid_t clock{};
-  EXPECT_EQ(::clock_getcpuclockid(pid, &clock), 0);
-  timespec time{};
-  ::clock_gettime(clock, &time);
-  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-}
-
 TEST_F(Sleeping, CostsNoProcessorTimeAtAll) {
   Child receiver(receiver_told(Status::ok));
   until_held(&ChannelInfo::receiver);
   until_asleep(receiver);
-  const auto before = processor_time(receiver.pid());
+  const auto before = tests::processor_time(receiver.pid());
   std::this_thread::sleep_for(std::chrono::seconds(1));  // the measurement itself
-  EXPECT_EQ(processor_time(receiver.pid()), before);
+  EXPECT_EQ(tests::processor_time(receiver.pid()), before);
   auto registry = connect();
   auto tx = registry.sender<Tick>("x");
   ASSERT_TRUE(tx.try_send({1}));
@@ -229,14 +221,9 @@ TEST_F(Sleeping, CostsLessThanAThousandthOfAProcessorWithTheUsualBound) {
   Child receiver(receiver_told(Status::closed));
   until_held(&ChannelInfo::receiver);
   until_asleep(receiver);
-  const auto before = processor_time(receiver.pid());
-  constexpr std::chrono::seconds kWindow{10};  // the measurement itself
-  std::this_thread::sleep_for(kWindow);
-  const std::chrono::duration<double> used = processor_time(receiver.pid()) - before;
-  const double percent = used / kWindow * 100;
-  std::cout << "an idle receiver took " << percent << " % of a processor over 10 s\n";
-  RecordProperty("percent", std::to_string(percent));
-  EXPECT_LT(percent, 0.1);
+  const double share = tests::least_share_of_a_processor(receiver.pid(), std::chrono::seconds(10));
+  std::cout << "an idle receiver took " << share * 100 << " % of a processor over 10 s\n";
+  EXPECT_LT(share, tests::kIdleShare);
   auto registry = connect();
   registry.sender<Tick>("x").close();
   EXPECT_EQ(receiver.wait(), kGood);

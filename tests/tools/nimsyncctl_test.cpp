@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "tests/client/idle.hpp"
 #include "tests/tools/process.hpp"
 
 namespace nimsync::tests {
@@ -321,18 +322,7 @@ TEST_F(Nimsyncctl, FollowsAChannelAsleepAndStatTellsOfIt) {
   Process following = start({"receive", "c", "--follow"});
   Registry here = Registry::connect(socket);
   ASSERT_TRUE(eventually([&] { return here.stat("c").receiver_sleeps > 0; }));
-  clockid_t clock{};
-  ASSERT_EQ(::clock_getcpuclockid(following.pid(), &clock), 0);
-  const auto used = [&] {
-    timespec time{};
-    ::clock_gettime(clock, &time);
-    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-  };
-  const auto before = used();
-  constexpr std::chrono::seconds kWindow{3};  // the measurement itself
-  std::this_thread::sleep_for(kWindow);
-  const std::chrono::duration<double> idle = used() - before;
-  EXPECT_LT(idle / kWindow, 0.001) << "of a processor";
+  EXPECT_LT(least_share_of_a_processor(following.pid(), std::chrono::seconds(3)), kIdleShare);
   for (const char* text : {"one\n", "two\n"}) done({"send", "c"}, {.input = file(text)});
   ASSERT_TRUE(eventually([&] { return following.out() == "one\ntwo\n"; }));
   const std::string stat = done({"stat", "c"});
