@@ -4,7 +4,8 @@
 // length up to the channel's maximum; they open record channels too, where a message is exactly one record.
 //
 // Threads: each endpoint is used by one thread at a time (interrupt() aside). Endpoints move and don't copy.
-// Data functions are noexcept, allocate nothing, and those named try_... make no system call.
+// Data functions are noexcept and allocate nothing. Those named try_... make no system call while the peer is awake;
+// when it sleeps, the first to have something for it writes a byte into a FIFO.
 //
 // Crashes: a message is sent once the call that sends it has returned ok, and survives the death of either side, of
 // both, and of the registry. try_receive and receive copy a record out and free its place: at most once, a receiver

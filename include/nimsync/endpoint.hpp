@@ -92,20 +92,22 @@ class Endpoint {
   /// edge-triggered) and event loops. The same each time, owned by the endpoint. Only to be waited on, and only after
   /// arm() has returned true:
   ///
-  ///     for (;;) {
-  ///       while (rx.try_receive(tick)) use(tick);
-  ///       if (rx.arm()) poll(rx.fd()) ...              // nothing there: sleep
-  ///       else if (!rx.is_empty()) continue;           // there is something by now
-  ///       else if (rx.check() != Status::ok) ...       // closed, peer_lost, removed, interrupted
-  ///     }
+  ///     Status status;
+  ///     do {
+  ///       while ((status = rx.try_receive(tick))) use(tick);
+  ///       if (status != Status::would_block) break;     // closed, or corrupted: each is said once
+  ///       if (rx.arm()) poll(rx.fd()) ...               // nothing there, and the peer will ring: sleep
+  ///       else status = rx.check();                     // there is something by now; or peer_lost, removed, ...
+  ///     } while (status == Status::ok || status == Status::would_block);
   ///
-  /// Errors: invalid (moved from), no_space (no descriptors).
+  /// Ask for it once before the first arm(), which can't say that there are no descriptors. Errors: invalid (moved
+  /// from), no_space (no descriptors: it takes two, and so does a blocking call's first sleep).
   [[nodiscard, gnu::always_inline]] int fd() const { return internal::fd(attachment_); }
 
   /// Before sleeping on fd(): asks the peer to ring, and says whether there is anything to wait for. False: look again
   /// now, by try_... and then check(); a receiver has a message or the end of a stream, a sender has room for a message
   /// of the maximum size, the peer was lost, the channel removed, interrupt() called, or this endpoint closed or moved
-  /// from. It takes about 12 us (a membarrier), and holds until the next arm() or blocking call.
+  /// from. It takes about 12 us (a membarrier), and holds until the endpoint is armed again or waited for otherwise.
   [[nodiscard, gnu::always_inline]] bool arm() noexcept { return internal::arm(attachment_); }
 
   /// The channel's name; empty for a channel without a registry and for an endpoint that was moved from.

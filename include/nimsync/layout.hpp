@@ -119,7 +119,7 @@ struct alignas(kOwnerLine) Header {
   std::uint64_t attached;     // owners that ever attached
   std::uint64_t streams;      // forward: streams closed; return: closed streams whose end was returned
   std::uint64_t losses;       // lost peers that the owner's side was told of
-  std::uint64_t sleeps;       // times that a blocking call gave the processor away
+  std::uint64_t sleeps;       // times that a blocking call gave the processor away, or that it was armed
   std::uint64_t sleep_epoch;  // odd while the owner sleeps until it is rung; another number each time
   std::uint64_t barrier;      // a Barrier: how the owner orders sleeping and publishing
   std::uint64_t rings;        // doorbell writes by the owner

@@ -15,7 +15,7 @@
 // the epoch, that load sees it odd, and rings; if after, the look in step 4 sees what was published.
 //
 // Nobody writes the other's word, and no word is cleared: the publisher remembers the epoch that it rang last in
-// private memory. So an epoch is never used twice, not by a successor either, which goes on from what it finds.
+// private memory. So no honest side uses an epoch twice, and a successor goes on from what it finds.
 //
 // A peer that could not register for membarriers fences with each publication itself (Barrier::fence). The sleeper
 // must know that either is the case: membarrier(2) succeeds without the peer.
@@ -80,8 +80,8 @@ class Doorbell {
         peer_(role == Role::sender ? memory.return_header() : &memory.forward_header()->common),
         kernel_(kernel) {}
 
-  /// Makes this endpoint known to the peer. `peer_lives()` says whether somebody holds the peer's side just now; what it
-  /// throws is passed on.
+  /// Makes this endpoint known to the peer. `peer_lives()` says whether somebody holds the peer's side just now; what
+  /// it throws is passed on.
   ///
   /// What peers died before this endpoint came: a receiver learns of one loss, since what it will drain may end in the
   /// middle; when a new sender is there already, of none. Of a receiver that a sender never met there is nothing to
@@ -89,7 +89,8 @@ class Doorbell {
   template <class PeerLives>
   void attach(PeerLives peer_lives, layout::Barrier barrier) {
     barrier_ = barrier;
-    // In this order: a peer that attaches or closes meanwhile isn't taken for a lost one, whose loss were never told.
+    // In this order: a peer that attaches or closes meanwhile isn't counted as lost. Its real loss would later be taken
+    // for one that was told.
     const std::uint64_t peers = Policy::load_acquire(&peer_->attached);  // SYNC: attached
     const bool lives = peer_lives();
     const std::uint64_t closed = role_ == Role::receiver ? Policy::load_acquire(&peer_->streams) : 0;
@@ -116,7 +117,7 @@ class Doorbell {
   std::uint64_t wake(std::uint64_t rung) noexcept {
     if (barrier_ == layout::Barrier::fence) Policy::fence();
     const std::uint64_t epoch = Policy::load_relaxed(&peer_->sleep_epoch);  // SYNC: asleep
-    if ((epoch & 1) == 0 || epoch == rung) return rung;
+    if ((epoch & 1) == 0 || epoch == rung || epoch == kAlwaysOdd) return rung;
     Policy::store_relaxed(&own_->rings, Policy::load_relaxed(&own_->rings) + 1);
     kernel_.ring();
     return epoch;

@@ -3,7 +3,14 @@
 //
 // An endpoint is *ready* when its next try_... call or check() has something to tell: a message or the end of the
 // stream (receiver), room for a message of the maximum size (sender), a lost peer, a removed channel, interrupt(), a
-// corrupted ring; also when it was closed or moved from. It stays ready until that was taken.
+// corrupted ring; also when it was closed or moved from. It stays ready until that was taken; a removed channel, a
+// corrupted one and a closed endpoint stay so for good, so take them out. interrupt() makes it ready for wait_any(); a
+// WaitSet has an interrupt() of its own, and is not ended by that of a member.
+//
+// A sender of frames that are smaller than the maximum may be kept waiting while its message would fit, until one of
+// the maximum does; send() waits for its own message's room.
+//
+// Forks: in a child a WaitSet may only be destroyed.
 //
 // Threads: an endpoint is used by one thread at a time, and waiting for it is using it. A WaitSet's wait() is called by
 // one thread at a time; add(), remove() and interrupt() by any, also while another waits.
@@ -28,7 +35,7 @@ inline namespace v1 {
 std::optional<std::size_t> wait_any(std::span<Endpoint* const> endpoints, Timeout timeout = forever);
 
 /// Endpoints and descriptors that are waited for together. However many are idle, a wait costs as much as those that
-/// are ready, and at most one membarrier.
+/// are ready, and at most one membarrier each time that it finds nothing to return.
 class WaitSet {
  public:
   /// What its user tells members apart by: an index, or a pointer as a number. Not looked at, and need not be unique.
@@ -45,12 +52,12 @@ class WaitSet {
   WaitSet& operator=(WaitSet&&) noexcept;
   WaitSet(const WaitSet&) = delete;
   WaitSet& operator=(const WaitSet&) = delete;
-  /// Endpoints may be used on, and may have been destroyed before. Not while another thread waits.
+  /// Its members may have been destroyed before. Not while another thread waits, or uses a member.
   ~WaitSet();
 
-  /// Takes in an endpoint. It may be moved while it is in the set, and leaves it when it is destroyed. A sender is
-  /// ready whenever there is room, so put it in while it has something to send. Errors: invalid (in a set already,
-  /// closed, or moved from), no_space.
+  /// Takes in an endpoint. It may be moved while it is in the set, and leaves it when it is destroyed, which must not
+  /// be while another thread waits for it. A sender is ready whenever there is room, so put it in while it has
+  /// something to send. Errors: invalid (in a set already, closed, or moved from), no_space.
   void add(Endpoint& endpoint, Key key);
   /// Takes in a descriptor of the program's own, for poll(2)'s `events` (POLLIN, POLLOUT, POLLPRI); level-triggered. It
   /// must be removed before it is closed. Errors: invalid (in this set already, or one that can't be waited for, such

@@ -82,12 +82,14 @@ class Attachment {
   Resume attach();
 
   void give_lease_back() noexcept;
+  /// Before it is destroyed.
+  void leave_holder() noexcept;
 
   void begin_wait(Timeout timeout) noexcept;
   [[nodiscard]] unsigned spins() const noexcept { return spins_; }
   Woken wait() noexcept;
   void count_loss() noexcept { bell_.count_loss(); }
-  std::uint64_t wake(std::uint64_t rung) noexcept { return bell_.wake(rung); }
+  std::uint64_t wake(std::uint64_t rung) noexcept { return is_closed() ? rung : bell_.wake(rung); }
   Status look() noexcept;
   void interrupt() noexcept;
 
@@ -138,12 +140,12 @@ class Attachment {
   [[nodiscard]] layout::Header* own_header() const noexcept;
   /// What the ring would say to the next try; a sender's by the room for the largest message.
   [[nodiscard]] Status ring_status() const noexcept;
-  [[nodiscard]] bool is_interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool is_interrupted() const noexcept { return interrupted_.load(); }
   bool take_interrupt() noexcept;
   void release() noexcept;
   Woken back_off(Clock::time_point now) noexcept;
   Woken sleep_until_rung(Clock::time_point now) noexcept;
-  Woken told(Status status) noexcept;
+  static Woken told(Status status) noexcept;
 
   std::string name_;
   Role role_;
@@ -160,7 +162,7 @@ class Attachment {
   Deadline deadline_;
   unsigned spins_ = 0;      // before the next wait()
   bool has_begun_ = false;  // there was a wait()
-  Clock::time_point spins_until_;
+  Deadline spinning_;
   unsigned yields_ = 0;
   Clock::time_point next_look_;
   std::chrono::nanoseconds next_sleep_{0};

@@ -115,7 +115,6 @@ Attachment::Attachment(Parts parts)
 }
 
 Attachment::~Attachment() {
-  if (holder_ != nullptr) holder_->gone(member_);
   Everybody::instance().remove(this);
 }
 
@@ -172,9 +171,15 @@ Resume Attachment::attach() {
 
 void Attachment::give_lease_back() noexcept {
   if (!own_line_) return;
+  rise();  // the header is a successor's from now on
   // In this order: the watcher is woken by the close, and a successor finds the lease free by then.
   os::end_lease(own_line_);
   own_line_.reset();
+  if (holder_ != nullptr) holder_->disturbed(member_);
+}
+
+void Attachment::leave_holder() noexcept {
+  if (holder_ != nullptr) std::exchange(holder_, nullptr)->gone(member_);
 }
 
 // -- one endpoint's waiting
@@ -220,10 +225,13 @@ void Attachment::begin_wait(Timeout timeout) noexcept {
 Woken Attachment::wait() noexcept {
   if (take_interrupt()) return Woken::interrupted;
   const auto now = Clock::now();
-  if (deadline_.is_over(now)) return Woken::timeout;
+  if (deadline_.is_over(now)) {  // however short it was, it tells what there is to tell
+    const Woken news = told(bell_.look().status);
+    return news == Woken::look ? Woken::timeout : news;
+  }
   if (!std::exchange(has_begun_, true)) {  // only now: most waits are over before, and need no clock
     next_look_ = now + kLookEvery;
-    spins_until_ = now + current_.from();
+    spinning_ = Deadline(current_.from());
   }
   switch (current_.kind()) {
     case Wait::Kind::busy:
@@ -231,7 +239,7 @@ Woken Attachment::wait() noexcept {
     case Wait::Kind::backoff:
       return back_off(now);
     case Wait::Kind::doorbell:
-      if (now >= spins_until_) return sleep_until_rung(now);
+      if (spinning_.is_over(now)) return sleep_until_rung(now);
       break;
   }
   if (now < next_look_) return Woken::look;
@@ -261,9 +269,10 @@ Woken Attachment::back_off(Clock::time_point now) noexcept {
     return Woken::look;
   }
   count_sleep();
-  static_cast<void>(watch_.open(peer_line_));  // if it can't, an interrupt comes late
-  if (is_interrupted()) return Woken::look;    // before there was something to poke
-  watch_.wait(deadline_.cut(next_sleep_, now));
+  // Without a descriptor nothing but time ends a sleep.
+  const Timeout sleep = watch_.open(peer_line_) ? next_sleep_ : std::min(next_sleep_, kFallbackWait.to());
+  if (is_interrupted()) return Woken::look;  // before there was something to poke
+  watch_.wait(deadline_.cut(sleep, now));
   next_sleep_ = next_sleep_ > current_.to() / 2 ? current_.to() : next_sleep_ * 2;
   return Woken::look;
 }
@@ -343,7 +352,7 @@ Status Attachment::ring_status() const noexcept {
 
 bool Attachment::prepare() noexcept {
   watch_.clear();
-  return bell_.prepare();
+  return !is_closed() && bell_.prepare();
 }
 
 bool Attachment::has_news() const noexcept {
@@ -373,16 +382,13 @@ int Attachment::fd() {
 }
 
 bool Attachment::arm() noexcept {
-  if (!watch_.open(peer_line_)) return false;
+  if (has_news() || !watch_.open(peer_line_)) return false;
   enter();
-  bool waits = prepare();
-  if (waits && !os::membarrier()) {
-    refuse();
-    waits = false;
-  }
+  watch_.clear();
   // Where it can't be rung it looks again soon.
-  if (!waits && watch_.wake_after(kFallbackWait.to())) waits = true;
+  const bool waits = bell_.announce() || watch_.wake_after(kFallbackWait.to());
   if (waits && readiness() == Readiness::idle) {
+    count_sleep();
     release();
     return true;
   }
@@ -406,6 +412,7 @@ Attached attach(Parts parts) {
 
 void detach(Attachment* attachment) noexcept {
   if (attachment == nullptr) return;
+  attachment->leave_holder();
   attachment->give_lease_back();
   delete attachment;
 }
@@ -426,7 +433,7 @@ void end_wait(Attachment* attachment) noexcept {
   attachment->leave();
 }
 std::uint64_t wake(Attachment* attachment, std::uint64_t rung) noexcept {
-  return attachment->wake(rung);
+  return attachment != nullptr ? attachment->wake(rung) : rung;
 }
 int fd(Attachment* attachment) {
   if (attachment == nullptr) throw Error(Errc::invalid, "an endpoint that was moved from has nothing to wait on");

@@ -29,6 +29,17 @@ using internal::Clock;
 using internal::Deadline;
 using Readiness = Attachment::Readiness;
 
+constexpr std::chrono::milliseconds kLookEvery{1};  // at the lines, while spinning
+
+/// Where to begin looking: of no period that a caller's loop could have too. xorshift, its high bits.
+std::size_t any_number() noexcept {
+  static thread_local std::uint64_t state = 0x9e3779b97f4a7c15U;
+  state ^= state << 13U;
+  state ^= state >> 7U;
+  state ^= state << 17U;
+  return state >> 33U;
+}
+
 /// The endpoints of one wait_any().
 class Few {
  public:
@@ -37,8 +48,7 @@ class Few {
       if (at(i) != nullptr) polled_[i] = {.fd = at(i)->fd(), .events = POLLIN, .revents = 0};
     }
     each([](Attachment& one) { one.enter(); });
-    static thread_local std::size_t turn = 0;
-    first_ = ++turn % endpoints.size();
+    first_ = any_number() % endpoints.size();
   }
   Few(const Few&) = delete;
   Few& operator=(const Few&) = delete;
@@ -79,9 +89,7 @@ class Few {
 
   void sleep(std::chrono::nanoseconds at_most) {
     each([](Attachment& one) { one.count_sleep(); });
-    constexpr std::int64_t kSecond_ns = 1'000'000'000;
-    const timespec time{.tv_sec = static_cast<time_t>(at_most.count() / kSecond_ns),
-                        .tv_nsec = static_cast<long>(at_most.count() % kSecond_ns)};
+    const timespec time = os::timespec_of(at_most);
     const int woken = ::ppoll(polled_.data(), polled_.size(), &time, nullptr);
     each([&](Attachment& one) {
       one.rise();
@@ -113,12 +121,20 @@ std::optional<std::size_t> wait_any(std::span<Endpoint* const> endpoints, Timeou
   if (const auto found = few.find(is_ready)) return found;
 
   const Deadline spinning(few.spin());
+  Deadline next_look(kLookEvery);
   for (auto now = Clock::now(); !spinning.is_over(now) && !deadline.is_over(now); now = Clock::now()) {
     constexpr int kLooks = 16;
     for (int look = 0; look < kLooks; ++look) {
       if (const auto found = few.find([](const Attachment& one) { return one.has_news(); })) return found;
       Native::pause();
     }
+    if (!next_look.is_over(now)) continue;
+    next_look = Deadline(kLookEvery);
+    const auto found = few.find([](Attachment& one) {
+      one.look_for_removal();
+      return one.readiness() == Readiness::ready;
+    });
+    if (found) return found;
   }
   for (;;) {
     if (deadline.is_over(Clock::now())) return few.find(is_ready);
@@ -150,6 +166,7 @@ class WaitSet::Members final : public internal::Holder {
   Members(const Members&) = delete;
   Members& operator=(const Members&) = delete;
   ~Members() {
+    if (::getpid() != process_) return;  // a fork's child: its endpoints are inert, and may have ended before
     for (Member& member : members_) {
       if (member.attachment != nullptr) let_go(member);
     }
@@ -268,11 +285,12 @@ class WaitSet::Members final : public internal::Holder {
   static std::size_t slot_of(std::uint64_t id) noexcept { return static_cast<std::uint32_t>(id); }
 
   std::size_t take_in(Member member, int fd, std::uint32_t events, const std::string& what) {
-    const bool fresh = free_.empty();
-    if (fresh) {
+    if (free_.empty()) {
+      constexpr std::size_t kFirst = 16;
+      if (members_.size() == members_.capacity()) members_.reserve(std::max(kFirst, 2 * members_.capacity()));
+      make_room();
       members_.emplace_back();
       free_.push_back(members_.size() - 1);
-      make_room();
     }
     const std::size_t slot = free_.back();
     member.use = members_[slot].use;
@@ -301,7 +319,7 @@ class WaitSet::Members final : public internal::Holder {
     free_.reserve(members_.capacity());
     if (std::max(room_.events.size(), next_room_.events.size()) > members_.capacity()) return;
     Room room;
-    room.ready.reserve(members_.capacity());
+    room.ready.reserve(2 * members_.capacity());  // some may go, and others come, between the look and the events
     room.events.resize(members_.capacity() + 1);
     next_room_ = std::move(room);
   }
@@ -318,7 +336,7 @@ class WaitSet::Members final : public internal::Holder {
   }
 
   static void let_go(const Member& member) noexcept {
-    if (!member.attachment->is_closed()) member.attachment->rise();
+    member.attachment->rise();
     member.attachment->hold(nullptr, 0);
   }
 
@@ -430,10 +448,13 @@ class WaitSet::Members final : public internal::Holder {
 
   /// Ends a wait for events.
   void kick() const noexcept {
+    const int saved = errno;  // also in a signal handler
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof one);
+    errno = saved;
   }
 
+  const pid_t process_ = ::getpid();
   std::mutex mutex_;  // held but while waiting for events
   os::Descriptor epoll_;
   os::Descriptor event_;  // edge-triggered and never read: a write is an edge

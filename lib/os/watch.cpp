@@ -22,14 +22,14 @@ bool add(const Descriptor& epoll, int fd, Source source) noexcept {
 
 using Events = std::array<epoll_event, 3>;
 
+}  // namespace
+
 timespec timespec_of(std::chrono::nanoseconds time) noexcept {
   constexpr std::int64_t kSecond_ns = 1'000'000'000;
   if (time.count() < 0) return {};
   return {.tv_sec = static_cast<time_t>(time.count() / kSecond_ns),
           .tv_nsec = static_cast<long>(time.count() % kSecond_ns)};
 }
-
-}  // namespace
 
 /// The call that does it is refused by old kernels and by filters that don't know it; then two others do the same.
 int wait_for_events(const Descriptor& epoll, std::span<epoll_event> events, std::chrono::nanoseconds at_most) noexcept {
@@ -38,7 +38,7 @@ int wait_for_events(const Descriptor& epoll, std::span<epoll_event> events, std:
   const int most = static_cast<int>(events.size());
   if (has_pwait2.load(std::memory_order_relaxed)) {
     const int count = ::epoll_pwait2(epoll.get(), events.data(), most, &time, nullptr);
-    if (count >= 0 || errno == EINTR) return count;
+    if (count >= 0 || (errno != ENOSYS && errno != EPERM && errno != EACCES)) return count;
     has_pwait2.store(false, std::memory_order_relaxed);
   }
   pollfd set{.fd = epoll.get(), .events = POLLIN, .revents = 0};

@@ -1,7 +1,7 @@
 // Watch: what an endpoint sleeps on, and what its user gives to poll, epoll or an event loop.
 //
 // A private epoll descriptor with the peer's line in it, edge-triggered: a line without a holder is hung up for as long
-// as nobody holds it, and level-triggered it would wake for ever. Each byte written is an edge, drained or not; an edge
+// as nobody holds it, and level-triggered it would wake for ever. A byte written into an empty line is an edge; one
 // whose cause has gone by the time it is waited for is not reported.
 //
 // Beside the line there is an eventfd, by which other threads and signal handlers end a wait, and a timer, for
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <sys/epoll.h>
+#include <time.h>
 
 #include <atomic>
 #include <chrono>
@@ -20,6 +21,9 @@
 #include "os/descriptor.hpp"
 
 namespace nimsync::os {
+
+/// Negative is zero.
+timespec timespec_of(std::chrono::nanoseconds time) noexcept;
 
 /// epoll_wait by the nanosecond; -1 and EINTR when a signal was handled.
 int wait_for_events(const Descriptor& epoll, std::span<epoll_event> events, std::chrono::nanoseconds at_most) noexcept;

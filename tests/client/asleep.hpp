@@ -2,6 +2,9 @@
 // common.
 #pragma once
 
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -66,6 +69,34 @@ class Sleeper {
   std::atomic<pid_t> id_{0};
   std::atomic<bool> done_{false};
   std::thread thread_;
+};
+
+/// While one lives, this thread gets a SIGUSR1 each millisecond.
+class Signals {
+ public:
+  explicit Signals(void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    EXPECT_EQ(::sigaction(SIGUSR1, &action, &before_), 0);
+    sender_ = std::thread([this, to = ::pthread_self()] {
+      while (!done_) {
+        ::pthread_kill(to, SIGUSR1);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  ~Signals() {
+    done_ = true;
+    sender_.join();
+    ::sigaction(SIGUSR1, &before_, nullptr);
+  }
+
+ private:
+  struct sigaction before_ {};
+  std::atomic<bool> done_{false};
+  std::thread sender_;
 };
 
 }  // namespace nimsync::testing

@@ -3,7 +3,6 @@
 // The doorbell's tests run without a bound on its sleeps, so that a lost wake-up hangs, and the watchdog tells.
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -25,6 +24,7 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using testing::kLong;
 using testing::NoBound;
+using testing::Signals;
 using testing::Sleeper;
 
 struct Tick {
@@ -219,34 +219,6 @@ TEST_P(Waiting, KeepsAnInterruptForTheNextCall) {
   EXPECT_EQ(rx.check(), Status::interrupted);
   EXPECT_EQ(rx.check(), Status::ok);
 }
-
-/// While one lives, this thread gets a SIGUSR1 each millisecond.
-class Signals {
- public:
-  explicit Signals(void (*handler)(int)) {
-    struct sigaction action {};
-    action.sa_handler = handler;
-    EXPECT_EQ(::sigaction(SIGUSR1, &action, &before_), 0);
-    sender_ = std::thread([this, to = ::pthread_self()] {
-      while (!done_) {
-        ::pthread_kill(to, SIGUSR1);
-        std::this_thread::sleep_for(milliseconds(1));
-      }
-    });
-  }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-  ~Signals() {
-    done_ = true;
-    sender_.join();
-    ::sigaction(SIGUSR1, &before_, nullptr);
-  }
-
- private:
-  struct sigaction before_ {};
-  std::atomic<bool> done_{false};
-  std::thread sender_;
-};
 
 const Receiver<Tick>* interrupted_by_signal = nullptr;
 
@@ -469,6 +441,30 @@ TEST(Arm, GivesWayToABlockingCall) {
   });
   receiver.until_asleep();
   ASSERT_TRUE(tx.try_send({2, 0}));
+}
+
+TEST(Arm, OfAClosedSenderLeavesItsSuccessorAlone) {
+  const NoBound no_bound;
+  auto [tx, rx] = make_channel<Tick>({.capacity = 1});
+  ASSERT_TRUE(tx.try_send({}));
+  ASSERT_TRUE(tx.arm() || tx.arm());
+  const layout::Header& header = internal::Access::attachment(tx)->memory().forward_header()->common;
+  EXPECT_EQ(header.sleep_epoch % 2, 1U);
+  tx.close();
+  EXPECT_EQ(header.sleep_epoch % 2, 0U) << "a successor's from now on";
+  const std::uint64_t epoch = header.sleep_epoch;
+  EXPECT_FALSE(tx.arm());
+  EXPECT_EQ(header.sleep_epoch, epoch);
+}
+
+TEST(ShortWaiting, TellsOfALostPeerInNoTimeAtAll) {
+  for (const Wait wait : {Wait::busy(), Wait::doorbell(), Wait::doorbell(forever)}) {
+    auto [tx, rx] = make_channel<Tick>({.capacity = 1, .wait = wait});
+    { const auto gone = std::move(tx); }
+    Tick tick{};
+    EXPECT_EQ(rx.receive(tick, Timeout{0}), Status::peer_lost);
+    EXPECT_EQ(rx.receive(tick, Timeout{0}), Status::timeout);
+  }
 }
 
 TEST(Arm, OfAnEndpointThatWasMovedFromIsRefused) {
