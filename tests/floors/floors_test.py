@@ -56,6 +56,16 @@ class Floors(unittest.TestCase):
     def test_a_public_header_that_includes_boost_is_a_breach(self):
         self.expect_breach("include/nimsync/registry.hpp", "#include <boost/version.hpp>", "boost/version.hpp")
 
+    def test_a_file_that_includes_the_asio_leaf_is_a_breach(self):
+        for file in ("include/nimsync/nimsync.hpp", "lib/client/registry.cpp", "tools/commands.cpp", "tools/main.cpp"):
+            with self.subTest(file):
+                before = (self.copy / file).read_text(encoding="utf-8")
+                self.expect_breach(file, "#include <nimsync/asio.hpp>", "include/nimsync/asio.hpp")
+                (self.copy / file).write_text(before, encoding="utf-8")
+
+    def test_the_asio_leaf_that_includes_the_librarys_inside_is_a_breach(self):
+        self.expect_breach("include/nimsync/asio.hpp", '#include "client/attachment.hpp"', "lib/client/attachment.hpp")
+
     def test_a_public_header_that_includes_the_systems_is_a_breach(self):
         self.expect_breach("include/nimsync/status.hpp", "  #  include <sys/mman.h>", "sys/mman.h")
 
