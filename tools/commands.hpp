@@ -24,7 +24,8 @@
 //             "receiver_spurious", "senders", "receivers", "streams_closed", "streams_received"},
 //             "sender_barrier": BARRIER, "receiver_barrier": BARRIER}
 //   PEER     {"pid", "uid", "command"}
-//   BARRIER  "membarrier": sleeps until rung; "fence": its process was refused membarrier(2), so it backs off and fences
+//   BARRIER  "membarrier": sleeps until rung; "fence": its process was refused membarrier(2), so it backs off and
+//   fences
 //            with each message; "refused": it was refused it later, and backs off; "": nobody attached yet
 //
 // size: bytes of a record or of the largest frame. capacity, sent, received, used: records, or bytes of ring (framed).
