@@ -169,16 +169,16 @@ mutant(nobody_is_rung ${RING} dense_sleep
 "  return epoch != state.rung;"
 "  return false;")
 mutant(a_peer_is_rung_once_for_all ${SLEEP} dense_sleep
-"    if ((epoch & 1) == 0 || epoch == rung) return rung;"
+"    if ((epoch & 1) == 0 || epoch == rung || epoch == kAlwaysOdd) return rung;"
 "    if ((epoch & 1) == 0 || rung != 0) return rung;")
 mutant(a_peer_is_rung_only_for_the_epoch_that_was_rung ${SLEEP} dense_sleep
-"    if ((epoch & 1) == 0 || epoch == rung) return rung;"
+"    if ((epoch & 1) == 0 || epoch == rung || epoch == kAlwaysOdd) return rung;"
 "    if ((epoch & 1) == 0 || epoch != rung) return rung;")
 mutant(a_peer_is_rung_while_it_is_awake ${RING} dense_sleep
 "  if ((epoch & 1) == 0) [[likely]]"
 "  if ((epoch & 1) != 0) [[likely]]")
 mutant(the_epoch_is_remembered_before_it_is_rung_for ${SLEEP} dense_sleep
-"    if ((epoch & 1) == 0 || epoch == rung) return rung;"
+"    if ((epoch & 1) == 0 || epoch == rung || epoch == kAlwaysOdd) return rung;"
 "    if ((epoch & 1) == 0 || epoch == rung) return epoch + 1;")
 mutant(an_endpoint_without_membarriers_does_not_fence ${SLEEP} fencing_sender
 "    if (barrier_ == layout::Barrier::fence) Policy::fence();
