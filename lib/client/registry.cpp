@@ -180,6 +180,10 @@ class Registry::Connection {
       throw Error(Errc::no_registry, "the registry at " + path_ + " did not answer within " +
                                          std::to_string(kAnswerWithin_ms / 1000) + " s");
     }
+    if (error == EMFILE) {
+      throw Error(Errc::no_space,
+                  "this process has no descriptors left for a channel's; close some, or raise its limit (ulimit -n)");
+    }
     throw Error(Errc::no_registry, "the connection to the registry at " + path_ + " broke: " + os::text_of(error) +
                                        "; the next call makes a new one");
   }

@@ -69,7 +69,9 @@ Transfer receive_some(const Descriptor& socket, std::span<std::byte> buffer,
       came.emplace_back(fd);
     }
   }
-  if ((message.msg_flags & MSG_CTRUNC) != 0 || came.size() > kMaxDescriptors) return {.error = EPROTO};
+  if (came.size() > kMaxDescriptors) return {.error = EPROTO};
+  // Cut short with room left for more: this process may not have more.
+  if ((message.msg_flags & MSG_CTRUNC) != 0) return {.error = came.size() < kMaxDescriptors ? EMFILE : EPROTO};
   for (Descriptor& fd : came) descriptors.push_back(std::move(fd));
   if (received == 0) return {.error = ECONNRESET};
   return {.bytes = static_cast<std::size_t>(received)};

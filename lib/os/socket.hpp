@@ -28,8 +28,8 @@ struct Transfer {
 Transfer send_some(const Descriptor& socket, std::span<const std::byte> bytes,
                    std::span<const int> descriptors) noexcept;
 
-/// Receives what is there. Descriptors that come with it are appended, and close on exec; more than kMaxDescriptors in
-/// one message is EPROTO, and all of them are closed.
+/// Receives what is there. Descriptors that come with it are appended, and close on exec. More than kMaxDescriptors in
+/// one message is EPROTO, and fewer than came, because this process may not have more, EMFILE; then all are closed.
 Transfer receive_some(const Descriptor& socket, std::span<std::byte> buffer,
                       std::vector<Descriptor>& descriptors) noexcept;
 

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -740,6 +741,27 @@ TEST_F(Service, ServesOthersBesideAThousandIdleConnections) {
   registry.create("x", {.size = 8}, {.capacity = 4});
   EXPECT_EQ(registry.list().size(), 1U);
   EXPECT_GE(registry.info().connections, 1000U);
+}
+
+TEST_F(Service, SaysWhenAProcessHasNoDescriptorsLeftAndTakesNothing) {
+  Child child([this] {
+    auto registry = connect();
+    const rlimit few{.rlim_cur = 40, .rlim_max = 40};
+    if (::setrlimit(RLIMIT_NOFILE, &few) != 0) return 1;
+    std::vector<Receiver<Tick>> receivers;
+    std::optional<Errc> said;
+    while (!said) {
+      const std::string name = "c" + std::to_string(receivers.size());
+      said = refusal([&] { receivers.push_back(registry.receiver<Tick>(name, {.capacity = 4})); }).first;
+    }
+    if (said != Errc::no_space || receivers.empty()) return 2;
+    const std::string refused = "c" + std::to_string(receivers.size());
+    receivers.pop_back();
+    receivers.pop_back();
+    receivers.push_back(registry.receiver<Tick>(refused));  // nobody holds it
+    return 0;
+  });
+  EXPECT_EQ(child.wait(), 0);
 }
 
 TEST(Limits, OfConnectionsAreSaidToTheOneTooMany) {
