@@ -132,7 +132,7 @@ class Attachment {
 
     [[nodiscard]] LineNews drain() const noexcept;
     void ring() const noexcept;
-    [[nodiscard]] bool membarrier() const noexcept;
+    [[nodiscard]] static bool membarrier() noexcept;
     /// Either line: the registry also unlinks a line alone, when it has to replace one.
     [[nodiscard]] bool is_removed() const noexcept;
   };

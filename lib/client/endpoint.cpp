@@ -92,7 +92,7 @@ LineNews Attachment::Lines::drain() const noexcept {
 void Attachment::Lines::ring() const noexcept {
   if (attachment->own_line_) os::ring(attachment->own_line_);
 }
-bool Attachment::Lines::membarrier() const noexcept {
+bool Attachment::Lines::membarrier() noexcept {
   return os::membarrier();
 }
 bool Attachment::Lines::is_removed() const noexcept {

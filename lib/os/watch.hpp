@@ -12,10 +12,10 @@
 #pragma once
 
 #include <sys/epoll.h>
-#include <time.h>
 
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <span>
 
 #include "os/descriptor.hpp"

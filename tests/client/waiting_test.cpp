@@ -36,6 +36,9 @@ struct Strategy {
   const char* name;
   Wait wait;
 };
+void PrintTo(const Strategy& strategy, std::ostream* to) {
+  *to << strategy.name;
+}
 
 class Waiting : public ::testing::TestWithParam<std::tuple<Strategy, Layout>> {
  protected:
