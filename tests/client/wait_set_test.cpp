@@ -297,8 +297,8 @@ TEST_F(InASet, AnotherThreadMayAddAndRemoveWhileItIsWaitedOn) {
     waiter.until_asleep();
     ASSERT_TRUE(second.tx.try_send({}));
   }
+  ASSERT_TRUE(set_.remove(second.rx));  // its message is still there
   Sleeper waiter([&] { EXPECT_TRUE(set_.wait(kLong).empty()); });
-  ASSERT_TRUE(set_.remove(second.rx));
   waiter.until_asleep();
   set_.interrupt();
 }
