@@ -143,6 +143,7 @@ class Attachment {
   [[nodiscard]] bool is_interrupted() const noexcept { return interrupted_.load(); }
   bool take_interrupt() noexcept;
   void release() noexcept;
+  Woken look_at_peer(Clock::time_point now) noexcept;
   Woken back_off(Clock::time_point now) noexcept;
   Woken sleep_until_rung(Clock::time_point now) noexcept;
   static Woken told(Status status) noexcept;

@@ -242,7 +242,11 @@ Woken Attachment::wait() noexcept {
       if (spinning_.is_over(now)) return sleep_until_rung(now);
       break;
   }
-  if (now < next_look_) return Woken::look;
+  return now < next_look_ ? Woken::look : look_at_peer(now);
+}
+
+/// Without having been rung for it; also when the peer took the ring that tells of a removal.
+Woken Attachment::look_at_peer(Clock::time_point now) noexcept {
   next_look_ = now + kLookEvery;
   bell_.look_for_removal();
   return told(bell_.look().status);
@@ -257,9 +261,7 @@ Woken Attachment::told(Status status) noexcept {
 Woken Attachment::back_off(Clock::time_point now) noexcept {
   const bool sleeps = yields_ >= kYields;
   if (sleeps || now >= next_look_) {
-    next_look_ = now + kLookEvery;
-    bell_.look_for_removal();  // also when the peer took the ring that tells
-    const Woken news = told(bell_.look().status);
+    const Woken news = look_at_peer(now);
     if (news != Woken::look) return news;
   }
   spins_ = 1;
