@@ -384,15 +384,16 @@ int Attachment::fd() {
 }
 
 bool Attachment::arm() noexcept {
-  if (has_news() || !watch_.open(peer_line_)) return false;
   enter();
-  watch_.clear();
-  // Where it can't be rung it looks again soon.
-  const bool waits = bell_.announce() || watch_.wake_after(kFallbackWait.to());
-  if (waits && readiness() == Readiness::idle) {
-    count_sleep();
-    release();
-    return true;
+  if (!has_news() && watch_.open(peer_line_)) {
+    watch_.clear();
+    // Where it can't be rung it looks again soon.
+    const bool waits = bell_.announce() || watch_.wake_after(kFallbackWait.to());
+    if (waits && readiness() == Readiness::idle) {
+      count_sleep();
+      release();
+      return true;
+    }
   }
   leave();
   return false;
