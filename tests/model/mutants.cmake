@@ -1,54 +1,18 @@
-# Compiles the model's scenarios against copies of the headers with one seeded mistake each, and fails if one passes.
-#
-#   cmake -DCOMPILER=c++ -DSOURCE=<project> -DWORK=<folder> -P mutants.cmake
-#
-# As tests/rings/mutants.cmake: a mutant is a file, a text that stands in it exactly once, what takes its place, and the
-# scenario that must fail. Here are the mistakes that no test on real processors finds by running it often: weakened
-# orders, missing barriers, wake-ups that are lost once in a million times. Where an order is the caller's or the
-# registry's, the file is the model's own (tests/model/).
-cmake_minimum_required(VERSION 3.25)
+# The model's scenarios against the headers with one seeded mistake each (tests/mutants.cmake). Here are the mistakes that
+# no test on real processors finds by running it often: weakened orders, missing barriers, wake-ups that are lost once
+# in a million times. Where an order is the caller's or the registry's, the file is the model's own (tests/model/).
+include(${CMAKE_CURRENT_LIST_DIR}/../mutants.cmake)
 
-set(MUTANTS 0)
-set(SURVIVORS "")
+set(MUTATED include/nimsync tests/model)
 
-function(compile output)
-  execute_process(COMMAND ${COMPILER} -std=c++20 -DNDEBUG ${ARGN} -o ${output} RESULT_VARIABLE failed ERROR_VARIABLE errors)
-  if(failed)
-    message(FATAL_ERROR "${output} doesn't compile:\n${errors}")
-  endif()
-endfunction()
-
-# mutant(NAME FILE SCENARIO OLD NEW)
-function(mutant name file scenario old new)
-  if(ONLY AND NOT name MATCHES "${ONLY}")
-    return()
-  endif()
-  set(copy ${WORK}/${name})
-  file(COPY ${SOURCE}/include/nimsync DESTINATION ${copy}/include)
-  file(COPY ${SOURCE}/tests/model DESTINATION ${copy}/tests)
-  file(READ ${copy}/${file} text)
-  string(FIND "${text}" "${old}" first)
-  string(FIND "${text}" "${old}" last REVERSE)
-  if(first EQUAL -1 OR NOT first EQUAL last)
-    message(FATAL_ERROR "${name}: not exactly once in ${file}:\n${old}")
-  endif()
-  string(REPLACE "${old}" "${new}" text "${text}")
-  file(WRITE ${copy}/${file} "${text}")
+function(try_mutant copy scenario result said)
   compile(${copy}/model -I${copy}/include -I${copy} ${copy}/tests/model/scenarios.cpp ${WORK}/world.o -lboost_context)
-  execute_process(COMMAND ${copy}/model ${scenario} RESULT_VARIABLE result OUTPUT_VARIABLE said TIMEOUT 120)
-  string(REGEX REPLACE "\n.*" "" said "${said}")
-  if(result STREQUAL "1")
-    message(STATUS "caught    ${name} by ${said}")
-  else()
-    message(STATUS "SURVIVED  ${name}: ${scenario} ended with ${result}")
-    set(SURVIVORS ${SURVIVORS} ${name} PARENT_SCOPE)
-  endif()
-  math(EXPR count "${MUTANTS} + 1")
-  set(MUTANTS ${count} PARENT_SCOPE)
+  execute_process(COMMAND ${copy}/model ${scenario} RESULT_VARIABLE code OUTPUT_VARIABLE output TIMEOUT 120)
+  set(${result} "${code}" PARENT_SCOPE)
+  set(${said} "${output}" PARENT_SCOPE)
 endfunction()
 
-file(REMOVE_RECURSE ${WORK})
-file(MAKE_DIRECTORY ${WORK})
+begin_mutants()
 compile(${WORK}/world.o -O3 -I${SOURCE}/include -I${SOURCE} -c ${SOURCE}/tests/model/world.cpp)
 
 set(STAMPED include/nimsync/stamped_ring.hpp)
@@ -272,8 +236,4 @@ mutant(a_removal_rings_one_line_only tests/model/scenarios.cpp removed_sender
 "
 "")
 
-if(SURVIVORS)
-  message(FATAL_ERROR "mutants survived: ${SURVIVORS}")
-endif()
-message(STATUS "all ${MUTANTS} mutants were caught")
-file(REMOVE_RECURSE ${WORK})
+end_mutants()
