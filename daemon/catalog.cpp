@@ -138,6 +138,7 @@ std::string to_text(const Definition& definition) {
                   {"group", definition.group},
                   {"mode", definition.mode},
                   {"protect", definition.protect},
+                  {"sealed", definition.sealed},
                   {"generation", definition.generation},
                   {"created", definition.created},
                   {"forward", {{"name", definition.forward.name}, {"inode", definition.forward.inode}}},
@@ -156,6 +157,7 @@ Definition from_text(std::string_view text, const Limits& limits, std::uint64_t 
     json.at("group").get_to(definition.group);
     json.at("mode").get_to(definition.mode);
     json.at("protect").get_to(definition.protect);
+    if (json.contains("sealed")) json.at("sealed").get_to(definition.sealed);  // absent before there were such channels
     json.at("generation").get_to(definition.generation);
     json.at("created").get_to(definition.created);
     json.at("forward").at("name").get_to(definition.forward.name);
@@ -165,6 +167,9 @@ Definition from_text(std::string_view text, const Limits& limits, std::uint64_t 
     require_name(definition.name);
     require_shape(definition.name, definition.shape);
     require_mode(definition.name, definition.mode);
+    if (definition.forward.name.empty() != definition.sealed || definition.back.name.empty() != definition.sealed) {
+      throw Error(Errc::corrupted, "the definition has names for sealed segments, or none for others");
+    }
     // Limits may have been lowered since; what was made within them stays. Only what nobody can have made is refused.
     Limits loosest = limits;
     loosest.capacity = loosest.channel_bytes = std::uint64_t{1} << 40;
@@ -206,6 +211,7 @@ Definition Catalog::define(const protocol::CreateCall& call, std::optional<std::
   }
   definition.mode = call.rights.mode;
   definition.protect = call.rights.protect.value_or((definition.mode & kOthersBits) != 0);
+  definition.sealed = call.rights.sealed.value_or(false);
   if (channels_.size() + reserved_.size() >= limits_.channels) {
     refuse(Errc::over_limit, "channel " + quote(call.name) + ": the registry has " + std::to_string(limits_.channels) +
                                  " channels, its limit");
@@ -245,6 +251,11 @@ void Catalog::erase(std::string_view name) {
   if (found == channels_.end()) return;
   bytes_ -= memory_of(found->second.shape.geometry, page_);
   channels_.erase(found);
+}
+
+std::size_t Catalog::sealed() const {
+  return static_cast<std::size_t>(
+      std::count_if(channels_.begin(), channels_.end(), [](const auto& each) { return each.second.sealed; }));
 }
 
 const Definition* Catalog::find(std::string_view name) const {

@@ -41,7 +41,7 @@ struct Caller {
   [[nodiscard]] bool is_in(std::uint32_t group) const;
 };
 
-/// Where a channel's memory is, as made; adopted again only if it is still that.
+/// Where a channel's memory is, as made; adopted again only if it is still that. The name of a sealed one is empty.
 struct SegmentId {
   std::string name = {};
   std::uint64_t inode = 0;
@@ -57,6 +57,7 @@ struct Definition {
   std::uint32_t group = 0;
   unsigned mode = 0600;
   bool protect = false;
+  bool sealed = false;
   std::uint64_t generation = 0;
   std::int64_t created = 0;  // seconds since 1970
   SegmentId forward = {};
@@ -107,6 +108,8 @@ class Catalog {
   static void require_match(const Definition& definition, const protocol::Shape& expected);
 
   [[nodiscard]] std::size_t size() const { return channels_.size(); }
+  /// How many of them are sealed.
+  [[nodiscard]] std::size_t sealed() const;
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] const Limits& limits() const { return limits_; }
   [[nodiscard]] std::uint64_t page() const { return page_; }

@@ -142,6 +142,9 @@ void Server::run() {
   signals_.async_wait([this](const boost::system::error_code& error, int signal) {
     if (error) return;
     spdlog::info("nimsyncd ends signal={} channels={}", signal, catalog_.size());
+    if (const std::size_t sealed = catalog_.sealed(); sealed != 0) {
+      spdlog::warn("the memory of sealed channels ends with this registry channels={}", sealed);
+    }
     stop();
   });
   accept();

@@ -62,6 +62,21 @@ void Service::tell(const Definition& definition, const protocol::WatchReply& eve
   }
 }
 
+void Service::remove(const Definition& definition) {
+  const Definition removed = definition;  // the catalog's own goes with it
+  store.remove(removed);
+  catalog.erase(removed.name);
+  tell(removed, {.what = "removed", .name = removed.name, .role = std::nullopt});
+}
+
+bool Service::settle(std::string_view name) {
+  const Definition* definition = catalog.find(name);
+  if (definition == nullptr || !store.is_over(*definition)) return false;
+  spdlog::info("dropped the orphan channel={}", name);
+  remove(*definition);
+  return true;
+}
+
 Session::Session(Service& service, Socket socket, Caller caller, std::function<void(Session*)> on_end)
     : service_(service), socket_(std::move(socket)), caller_(std::move(caller)), on_end_(std::move(on_end)) {
   fd_.reset(::fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 0));
@@ -152,7 +167,9 @@ void Session::handle_own(const protocol::Call& call) {
   if (call.method == "Open") return open(call.parameters.get<protocol::OpenCall>());
   if (call.method == "List") return list(call.parameters.get<protocol::ListCall>(), call.more);
   if (call.method == "Stat") {
-    const Definition& definition = service_.catalog.get(call.parameters.get<protocol::StatCall>().name);
+    const auto name = call.parameters.get<protocol::StatCall>().name;
+    service_.settle(name);
+    const Definition& definition = service_.catalog.get(name);
     if (!Catalog::may_see(definition, caller_)) Catalog::require_use(definition, Role::receiver, caller_);
     return reply(protocol::ChannelReply{service_.store.describe(definition)});
   }
@@ -239,6 +256,7 @@ void Session::make(const protocol::CreateCall& call, std::function<void(const De
 }
 
 void Session::create(const protocol::CreateCall& call) {
+  service_.settle(call.name);
   if (service_.catalog.is_reserved(call.name)) {
     job_ = [this, call] {
       if (service_.catalog.is_reserved(call.name)) return false;
@@ -251,6 +269,7 @@ void Session::create(const protocol::CreateCall& call) {
 }
 
 void Session::open(const protocol::OpenCall& call) {
+  service_.settle(call.name);
   if (service_.catalog.is_reserved(call.name)) {
     job_ = [this, call] {
       if (service_.catalog.is_reserved(call.name)) return false;
@@ -299,6 +318,7 @@ void Session::list(const protocol::ListCall& call, bool more) {
     const std::size_t most = more ? kListPart : service_.catalog.size() + 1;
     for (; next != nullptr && part.channels.size() < most; next = service_.catalog.at_or_after(from)) {
       from = next->name + '\0';
+      if (service_.settle(next->name)) continue;
       if (!Catalog::may_see(*next, caller_)) continue;
       if (!pattern.empty() && ::fnmatch(pattern.c_str(), next->name.c_str(), 0) != 0) continue;
       part.channels.push_back(service_.store.describe(*next));
@@ -329,11 +349,9 @@ void Session::remove(const protocol::RemoveCall& call) {
                                   std::to_string(holder->pid) + " (" + holder->command + "), uid " +
                                   std::to_string(holder->uid) + "; end it, or force the removal");
   }
-  service_.store.remove(definition);
-  service_.catalog.erase(definition.name);
+  service_.remove(definition);
   spdlog::info("removed channel={} force={} uid={} pid={}", definition.name, call.force, caller_.uid, caller_.pid);
   reply(Json::object());
-  service_.tell(definition, {.what = "removed", .name = definition.name, .role = std::nullopt});
 }
 
 void Session::watch() {

@@ -18,6 +18,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/catalog.hpp"
@@ -39,6 +40,10 @@ struct Service {
 
   /// Tells the watchers that may see the channel.
   void tell(const Definition& definition, const protocol::WatchReply& event) const;
+  /// Takes a channel away and tells the watchers.
+  void remove(const Definition& definition);
+  /// Removes the channel if there is one of that name and it is over (Store::is_over); true when it was.
+  bool settle(std::string_view name);
 };
 
 class Session : public std::enable_shared_from_this<Session> {

@@ -129,6 +129,15 @@ std::optional<Peer> holder_in(const Descriptor& folder, Role role) {
   return peer;
 }
 
+/// Whether a side is held; not, when it has no lines any more.
+bool is_held(const Descriptor& folder) {
+  try {
+    return holder_in(folder, Role::sender) || holder_in(folder, Role::receiver);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 /// A watcher that took a read lock on a line to keep holders out loses it: the line is made anew. Whoever watched the
 /// old one sees it removed and opens the channel again by name.
 void replace_line(const Descriptor& folder, const std::string& name) {
@@ -204,10 +213,16 @@ void Store::write_file(const Descriptor& folder, const std::string& name, const 
 
 Store::Creation::Creation(Store& store, Definition definition) : store_(&store), definition_(std::move(definition)) {
   const std::uint64_t page = os::page_bytes();
-  for (int tries = 1;; ++tries) {
+  const std::uint64_t forward_bytes = layout::forward_bytes(definition_.shape.geometry, page);
+  if (definition_.sealed) {
+    const std::string label = "nimsync." + definition_.name;
+    forward_.emplace(os::NewSegment::nameless(label + ".f", forward_bytes));
+    back_.emplace(os::NewSegment::nameless(label + ".r", layout::return_bytes(page)));
+  }
+  for (int tries = 1; !definition_.sealed; ++tries) {
     const std::uint64_t id = store.random_();
     try {
-      forward_.emplace(store.segment_name(id, 'f'), layout::forward_bytes(definition_.shape.geometry, page));
+      forward_.emplace(store.segment_name(id, 'f'), forward_bytes);
       back_.emplace(store.segment_name(id, 'r'), layout::return_bytes(page));
       break;
     } catch (const Error& e) {
@@ -226,6 +241,8 @@ Definition Store::Creation::finish() {
       layout::identity(definition_.shape.geometry, definition_.generation, os::page_bytes());
   forward_->write(identity);
   back_->write(identity);
+  Segments sealed;
+  if (definition_.sealed) sealed = {.forward = forward_->seal(), .back = back_->seal()};
 
   const std::string temporary = kNew + hex(definition_.generation);
   if (::mkdirat(store_->channels_.get(), temporary.c_str(), 0700) != 0) {
@@ -244,8 +261,12 @@ Definition Store::Creation::finish() {
     store_->sweep(temporary, nullptr);
     throw;
   }
-  forward_->keep();
-  back_->keep();
+  if (definition_.sealed) {
+    store_->sealed_.insert_or_assign(definition_.generation, std::move(sealed));
+  } else {
+    forward_->keep();
+    back_->keep();
+  }
   return definition_;
 }
 
@@ -255,7 +276,7 @@ void Store::sweep(const std::string& name, const Definition* definition) const {
     for (const std::string& entry : entries(folder)) ::unlinkat(folder.get(), entry.c_str(), 0);
   }
   ::unlinkat(channels_.get(), name.c_str(), AT_REMOVEDIR);
-  if (definition == nullptr) return;
+  if (definition == nullptr || definition->sealed) return;
   for (const SegmentId* id : {&definition->forward, &definition->back}) {
     const Descriptor segment = os::open_segment(id->name, os::Access::read_only);
     if (segment && os::facts(segment).inode == id->inode) os::unlink_segment(id->name);
@@ -281,6 +302,32 @@ void Store::remove(const Definition& definition) {
   // Rung once the names are gone: who wakes finds its line unlinked.
   for (const Descriptor& line : lines) os::ring(line);
   sweep(gone, &definition);
+  sealed_.erase(definition.generation);
+}
+
+bool Store::is_orphan(const Definition& definition) const {
+  return definition.sealed && !sealed_.contains(definition.generation);
+}
+
+bool Store::is_over(const Definition& definition) const {
+  return is_orphan(definition) && !is_held(open_folder(channels_.get(), definition.name));
+}
+
+Store::Segments Store::segments(const Definition& definition, os::Access forward, os::Access back) const {
+  if (!definition.sealed) {
+    return {.forward = os::open_segment(definition.forward.name, forward),
+            .back = os::open_segment(definition.back.name, back)};
+  }
+  const auto kept = sealed_.find(definition.generation);
+  if (kept == sealed_.end()) return {};
+  return {.forward = os::reopen_segment(kept->second.forward, forward),
+          .back = os::reopen_segment(kept->second.back, back)};
+}
+
+bool Store::are_intact(const Segments& segments, const Definition& definition) {
+  const std::uint64_t page = os::page_bytes();
+  return is_intact(segments.forward, definition.forward, layout::forward_bytes(definition.shape.geometry, page)) &&
+         is_intact(segments.back, definition.back, layout::return_bytes(page));
 }
 
 std::optional<Peer> Store::holder(const Definition& definition, Role role) const {
@@ -288,14 +335,16 @@ std::optional<Peer> Store::holder(const Definition& definition, Role role) const
 }
 
 std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, const Peer& peer) {
-  const std::uint64_t page = os::page_bytes();
   const auto access = [&](Role writer) {
     return writer == role || !definition.protect ? os::Access::read_write : os::Access::read_only;
   };
-  Descriptor forward = os::open_segment(definition.forward.name, access(Role::sender));
-  Descriptor back = os::open_segment(definition.back.name, access(Role::receiver));
-  if (!is_intact(forward, definition.forward, layout::forward_bytes(definition.shape.geometry, page)) ||
-      !is_intact(back, definition.back, layout::return_bytes(page))) {
+  if (is_orphan(definition)) {
+    throw Error(Errc::corrupted, "channel '" + definition.name +
+                                     "' is sealed, and its memory went with the registry that made it: those who hold "
+                                     "it go on, and nobody can join them; remove the channel and create it again");
+  }
+  Segments both = segments(definition, access(Role::sender), access(Role::receiver));
+  if (!are_intact(both, definition)) {
     throw Error(Errc::corrupted, "channel '" + definition.name +
                                      "' has shared memory of another owner, mode, size or inode than it was made with; "
                                      "remove the channel and create it again");
@@ -316,7 +365,7 @@ std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, 
   }
   Descriptor watched = os::open_as_watcher(at, line_name(other(role)));
   write_file(at, grant_name(role), Json(peer).dump());
-  return {std::move(forward), std::move(back), std::move(own), std::move(watched)};
+  return {std::move(both.forward), std::move(both.back), std::move(own), std::move(watched)};
 }
 
 protocol::Channel Store::describe(const Definition& definition) const {
@@ -328,6 +377,7 @@ protocol::Channel Store::describe(const Definition& definition) const {
                             .group = definition.group,
                             .mode = definition.mode,
                             .protect = definition.protect,
+                            .sealed = definition.sealed,
                             .generation = definition.generation,
                             .created = definition.created,
                             .memory = memory_of(geometry, page),
@@ -339,16 +389,18 @@ protocol::Channel Store::describe(const Definition& definition) const {
     const Descriptor at = folder(definition.name);
     channel.sender = holder_in(at, Role::sender);
     channel.receiver = holder_in(at, Role::receiver);
-    const Descriptor forward = os::open_segment(definition.forward.name, os::Access::read_only);
-    const Descriptor back = os::open_segment(definition.back.name, os::Access::read_only);
-    layout::Header sends{};
-    layout::Header receives{};
-    if (!is_intact(forward, definition.forward, layout::forward_bytes(geometry, page)) ||
-        !is_intact(back, definition.back, layout::return_bytes(page)) || !read_at(back, 0, receives) ||
-        !read_at(forward, 0, sends)) {
+    if (is_orphan(definition)) {
+      channel.state = "orphaned";
       return channel;
     }
-    const std::uint64_t tail = tail_of(forward, geometry, layout::ring_offset(geometry.layout, page), sends.position);
+    const Segments both = segments(definition, os::Access::read_only, os::Access::read_only);
+    layout::Header sends{};
+    layout::Header receives{};
+    if (!are_intact(both, definition) || !read_at(both.back, 0, receives) || !read_at(both.forward, 0, sends)) {
+      return channel;
+    }
+    const std::uint64_t tail =
+        tail_of(both.forward, geometry, layout::ring_offset(geometry.layout, page), sends.position);
     const std::uint64_t used = tail - receives.position;
     channel.counts = {.sent = clamp(tail),
                       .received = clamp(receives.position),
@@ -391,7 +443,8 @@ Store::Adopted Store::adopt(const Limits& limits) {
       try {
         definition = from_text(*text, limits, os::page_bytes());
         for (const SegmentId* id : {&definition->forward, &definition->back}) {
-          if (!id->name.starts_with("/" + prefix_)) throw Error(Errc::corrupted, "its segments are another registry's");
+          if (!definition->sealed && !id->name.starts_with("/" + prefix_))
+            throw Error(Errc::corrupted, "its segments are another registry's");
         }
       } catch (const Error& e) {
         definition.reset();
@@ -411,16 +464,27 @@ Store::Adopted Store::adopt(const Limits& limits) {
       unreadable = unreadable || (!definition && text);
       continue;
     }
-    const Descriptor forward = os::open_segment(definition->forward.name, os::Access::read_only);
-    const Descriptor back = os::open_segment(definition->back.name, os::Access::read_only);
-    if (!forward && !back) {
+    if (definition->sealed) {
+      if (is_held(at)) {
+        adopted.remarks.push_back(
+            "channel '" + name +
+            "' is orphaned: its sealed memory went with the registry that made it, and only those "
+            "who hold it go on");
+        adopted.channels.push_back(std::move(*definition));
+      } else {
+        sweep(name, nullptr);
+        adopted.remarks.push_back("dropped channel '" + name +
+                                  "': its sealed memory went with the registry that made it");
+      }
+      continue;
+    }
+    const Segments both = segments(*definition, os::Access::read_only, os::Access::read_only);
+    if (!both.forward && !both.back) {
       sweep(name, nullptr);
       adopted.remarks.push_back("dropped channel '" + name + "': its shared memory is gone");
       continue;
     }
-    const std::uint64_t page = os::page_bytes();
-    if (!is_intact(forward, definition->forward, layout::forward_bytes(definition->shape.geometry, page)) ||
-        !is_intact(back, definition->back, layout::return_bytes(page))) {
+    if (!are_intact(both, *definition)) {
       adopted.remarks.push_back(
           "channel '" + name +
           "' is damaged: its shared memory has another owner, mode, size or inode than it was made "

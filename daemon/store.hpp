@@ -7,6 +7,11 @@
 //     STATE/channels/.new-ID, .gone-ID     half made, half removed: swept at start
 //     /dev/shm/nimsync.INSTANCE.UID.ID.f, .r     the segments; INSTANCE is made of STATE's path and the uid
 //
+// The segments of a sealed channel have no names: the registry that made them has a descriptor of each. They end with
+// it and with those who hold the channel. A registry that finds such a channel's folder and a side of it held keeps the
+// channel as an orphan: listed, not to be opened, and its lines stay, which are the holders' leases, doorbells and
+// death notices.
+//
 // Order: segments, folder (under a temporary name, then renamed), answer. Removal goes the other way round. Killed at
 // any point, the next start finds the channel whole or sweeps it.
 //
@@ -18,6 +23,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,11 +62,16 @@ class Store {
     std::optional<os::NewSegment> back_;
   };
 
+  /// Whether it is a sealed channel whose memory went with the registry that made it.
+  [[nodiscard]] bool is_orphan(const Definition& definition) const;
+  /// Whether it is one that nobody holds any more: to be removed.
+  [[nodiscard]] bool is_over(const Definition& definition) const;
+
   /// Takes a channel away: its name first, then its lines (and rings both), then its memory.
   void remove(const Definition& definition);
 
   /// The descriptors that make a side: forward segment, return segment, own line with its lease, the peer's line.
-  /// Errors: in_use, naming the holder; corrupted, when the segments aren't what was made.
+  /// Errors: in_use, naming the holder; corrupted, when the segments aren't what was made, or of an orphan.
   std::array<os::Descriptor, 4> grant(const Definition& definition, protocol::Role role, const protocol::Peer& peer);
 
   /// The living holder of a side.
@@ -81,6 +92,14 @@ class Store {
  private:
   friend class Creation;
 
+  /// Descriptors of both segments; where there is none, an invalid one.
+  struct Segments {
+    os::Descriptor forward;
+    os::Descriptor back;
+  };
+  [[nodiscard]] Segments segments(const Definition& definition, os::Access forward, os::Access back) const;
+  [[nodiscard]] static bool are_intact(const Segments& segments, const Definition& definition);
+
   [[nodiscard]] std::string segment_name(std::uint64_t id, char side) const;
   [[nodiscard]] os::Descriptor folder(const std::string& name) const;
   void write_file(const os::Descriptor& folder, const std::string& name, const std::string& text) const;
@@ -92,6 +111,7 @@ class Store {
   os::Descriptor state_;
   os::Descriptor channels_;
   os::Descriptor lock_;
+  std::map<std::uint64_t, Segments> sealed_;  // by the channel's generation
 };
 
 }  // namespace nimsync::registry

@@ -53,6 +53,7 @@ Json json_of(const ChannelInfo& channel) {
               {"group", channel.group},
               {"mode", format_mode(channel.mode)},
               {"protected", channel.is_protected},
+              {"sealed", channel.is_sealed},
               {"generation", channel.generation},
               {"created", channel.created},
               {"memory", channel.memory},
@@ -98,9 +99,15 @@ std::string text_of(const std::optional<Peer>& peer) {
   return peer ? peer->command + "[" + std::to_string(peer->pid) + "]" : "-";
 }
 
-/// "0620p": p for protected.
+/// "0620ps": p for protected, s for sealed.
 std::string mode_of(const ChannelInfo& channel) {
-  return format_mode(channel.mode) + (channel.is_protected ? "p" : "");
+  return format_mode(channel.mode) + (channel.is_protected ? "p" : "") + (channel.is_sealed ? "s" : "");
+}
+
+/// "mode 0620, protected, sealed".
+std::string spelled_mode_of(const ChannelInfo& channel) {
+  return "mode " + format_mode(channel.mode) + (channel.is_protected ? ", protected" : "") +
+         (channel.is_sealed ? ", sealed" : "");
 }
 
 /// "1024 records of 16 bytes, stamped", "messages of up to 64K, 4M in all".
@@ -185,8 +192,7 @@ Pairs details_of(const ChannelInfo& channel, Names& names, std::time_t now) {
       {"streams closed", number(channel.streams_closed)},
       {"streams received", number(channel.streams_received)},
       {"generation", number(channel.generation)},
-      {"owner", names.user(channel.owner) + ":" + names.group(channel.group) + ", mode " + format_mode(channel.mode) +
-                    (channel.is_protected ? ", protected" : "")},
+      {"owner", names.user(channel.owner) + ":" + names.group(channel.group) + ", " + spelled_mode_of(channel)},
       {"memory", format_size(channel.memory)},
       {"age", format_age(now - channel.created)},
   };
@@ -272,6 +278,7 @@ CreationRequest request_for(const Creation& creation) {
   request.options.mode = creation.mode.value_or(request.options.mode);
   request.options.group = creation.group.value_or("");
   request.options.protect = creation.protect;
+  request.options.sealed = creation.sealed;
   return request;
 }
 
@@ -294,8 +301,12 @@ int create(const Place& place, const CreateOptions& options, const Output& outpu
     json["channel"] = json_of(channel);
     print(output, json);
   } else {
-    output.out << "created " << channel.name << ": " << shape_of(channel) << ", mode " << format_mode(channel.mode)
-               << (channel.is_protected ? ", protected" : "") << ", " << format_size(channel.memory) << " of memory\n";
+    output.out << "created " << channel.name << ": " << shape_of(channel) << ", " << spelled_mode_of(channel) << ", "
+               << format_size(channel.memory) << " of memory\n";
+  }
+  if (is_new && channel.is_sealed) {
+    output.err << "nimsyncctl: sealed memory ends with the registry's process: when nimsyncd ends or is restarted, "
+               << channel.name << " goes on between those who hold it, and nobody can join them\n";
   }
   return 0;
 }

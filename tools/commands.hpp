@@ -18,7 +18,7 @@
 //   send     {"sent": {"messages", "bytes"}}               also when it ends early
 //   CHANNEL  {"name", "kind": "stamped" | "dense" | "framed", "size", "capacity", "alignment", "type", "owner",
 //   "group",
-//             "mode": "0620", "protected", "generation", "created", "memory", "state", "sender": PEER | null,
+//             "mode": "0620", "protected", "sealed", "generation", "created", "memory", "state", "sender": PEER | null,
 //             "receiver": PEER | null, "counts": {"sent", "received", "used", "full_stalls", "empty_stalls",
 //             "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "sender_spurious",
 //             "receiver_spurious", "senders", "receivers", "streams_closed", "streams_received"},
@@ -78,6 +78,7 @@ struct Creation {
   std::optional<std::string> group = std::nullopt;
   std::optional<std::string> type = std::nullopt;
   std::optional<bool> protect = std::nullopt;
+  bool sealed = false;
 
   bool operator==(const Creation&) const = default;
 };

@@ -33,9 +33,11 @@ Exit codes: 0 done, 1 other failure, 2 usage, 3 no such channel, 4 exists or dif
 constexpr const char* kListFooter = R"(
 MSG       bytes of a record, or of the largest frame
 CAPACITY  records, or bytes of ring for frames; USED is in the same units
-STATE     idle (nobody), waiting (one side), open (both), closed (an ended stream waits), damaged
+STATE     idle (nobody), waiting (one side), open (both), closed (an ended stream waits), damaged, orphaned (sealed, and
+          its memory went with the registry that made it: its holders go on, nobody can join)
 MODE      permissions, r to receive and w to send; a p behind them: protected, that is, each side maps what the other
-          side writes read-only, at a cost of about 20 % in latency and a third in throughput)";
+          side writes read-only, at a cost of about 20 % in latency and a third in throughput; an s: sealed, that is,
+          nobody can change its memory's size)";
 
 constexpr const char* kSendFooter = R"(
 Framings: lines (each line a message; the default for frames), raw (records; for frames, what each read gives), length
@@ -110,6 +112,9 @@ void add_creation(CLI::App& verb, Creation& creation) {
   add(verb.add_flag_function(
       "--protect,!--no-protect", [&creation](std::int64_t count) { creation.protect = count > 0; },
       "Let each side map what the other writes read-only; when not given: if the mode admits others than the owner"));
+  add(verb.add_flag(
+      "--sealed", creation.sealed,
+      "Let nobody change its memory's size, whoever holds it; such memory ends with the registry's process"));
 }
 
 void add_framing(CLI::App& verb, std::optional<Framing>& framing) {

@@ -29,6 +29,11 @@ struct Options {
   std::string group = {};
   /// Whether each side maps the other's segment read-only. Unset: where the mode admits others than the owner.
   std::optional<bool> protect = std::nullopt;
+  /// Whether nobody, whoever holds the channel, can change its memory's size: no peer can then kill this process by
+  /// SIGBUS, or take more memory than the registry granted. Such memory has no name. It ends with the registry's
+  /// process and those who hold the channel: over a registry's restart attached endpoints go on, and nobody can join
+  /// them.
+  bool sealed = false;
   /// How this endpoint's blocking calls wait.
   Wait wait = kDefaultWait;
 };

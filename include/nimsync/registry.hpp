@@ -36,6 +36,7 @@ struct ChannelInfo {
   std::uint32_t group = 0;      // gid
   unsigned mode = 0;
   bool is_protected = false;
+  bool is_sealed = false;
   std::uint64_t generation = 0;
   std::int64_t created = 0;    // seconds since 1970
   std::uint64_t memory = 0;    // bytes of shared memory
@@ -63,7 +64,8 @@ struct ChannelInfo {
   std::uint64_t streams_received = 0;
 
   /// In a word: "idle" (nobody), "waiting" (one side), "open" (both), "closed" (an ended stream waits), "damaged" (its
-  /// segments can't be read or aren't the registry's).
+  /// segments can't be read or aren't the registry's), "orphaned" (sealed, and its memory went with the registry that
+  /// made it: whoever holds it goes on, nobody can join).
   std::string state;
 
   /// How the side that attached last orders its sleep: "membarrier" (it can sleep until rung), "fence" or "refused"

@@ -54,6 +54,7 @@ ChannelInfo info_of(const protocol::Channel& channel) {
           .group = channel.group,
           .mode = channel.mode,
           .is_protected = channel.protect,
+          .is_sealed = channel.sealed,
           .generation = channel.generation,
           .created = channel.created,
           .memory = channel.memory,
@@ -85,7 +86,9 @@ protocol::Shape shape_of(bool frames, std::uint64_t size, std::uint64_t alignmen
 }
 
 protocol::Rights rights_of(const Options& options) {
-  return {.mode = options.mode, .group = options.group, .protect = options.protect};
+  protocol::Rights rights{.mode = options.mode, .group = options.group, .protect = options.protect};
+  if (options.sealed) rights.sealed = true;
+  return rights;
 }
 
 }  // namespace

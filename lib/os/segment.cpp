@@ -34,6 +34,10 @@ struct Mappable {
   [[nodiscard]] bi::mapping_handle_t get_mapping_handle() const { return {.handle = fd, .is_xsi = false}; }
 };
 
+int flags_of(Access access) {
+  return (access == Access::read_write ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+}
+
 bi::mode_t mode_of(Access access) {
   return access == Access::read_write ? bi::read_write : bi::read_only;
 }
@@ -82,6 +86,13 @@ NewSegment::NewSegment(std::string name, std::uint64_t bytes) : name_(std::move(
   }
 }
 
+NewSegment NewSegment::nameless(const std::string& label, std::uint64_t bytes) {
+  Descriptor fd(::memfd_create(label.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  // Before anybody has a descriptor: with its first mode, 0777, everybody could open a read-only one for writing.
+  if (!fd || ::fchmod(fd.get(), 0600) != 0) fail(errno, "cannot create shared memory without a name");
+  return {std::move(fd), bytes};
+}
+
 NewSegment::NewSegment(NewSegment&& from) noexcept
     : name_(std::move(from.name_)),
       fd_(std::move(from.fd_)),
@@ -107,7 +118,7 @@ bool NewSegment::allocate() {
                 "shared memory is full: " + std::to_string(bytes_) + " bytes needed" +
                     (known ? ", " + std::to_string(allocated_ + space.f_bavail * space.f_bsize) + " available"
                            : std::string()) +
-                    "; remove channels or enlarge " + kFolder);
+                    "; remove channels" + (name_.empty() ? "" : std::string(" or enlarge ") + kFolder));
   }
   if (error != 0) fail(error, "cannot allocate " + std::to_string(bytes_) + " bytes of shared memory");
   allocated_ += slice;
@@ -117,6 +128,13 @@ bool NewSegment::allocate() {
 void NewSegment::write(const layout::Header& identity) {
   const ssize_t written = ::pwrite(fd_.get(), &identity, sizeof identity, 0);
   if (written != static_cast<ssize_t>(sizeof identity)) fail(written < 0 ? errno : EIO, "cannot write a segment");
+}
+
+Descriptor NewSegment::seal() {
+  if (::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    fail(errno, "cannot seal shared memory");
+  }
+  return std::move(fd_);
 }
 
 std::uint64_t NewSegment::inode() const {
@@ -132,8 +150,14 @@ SegmentFacts facts(const Descriptor& segment) {
 }
 
 Descriptor open_segment(const std::string& name, Access access) {
-  Descriptor fd(::shm_open(name.c_str(), (access == Access::read_write ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0));
+  Descriptor fd(::shm_open(name.c_str(), flags_of(access), 0));
   if (!fd && errno != ENOENT && errno != EACCES && errno != ELOOP) fail(errno, "cannot open the shared memory " + name);
+  return fd;
+}
+
+Descriptor reopen_segment(const Descriptor& segment, Access access) {
+  Descriptor fd(::open(("/proc/self/fd/" + std::to_string(segment.get())).c_str(), flags_of(access)));
+  if (!fd) fail(errno, "cannot open sealed shared memory again through /proc");
   return fd;
 }
 

@@ -1,8 +1,12 @@
-// Segments: named shared memory that the registry makes, and mappings of it.
+// Segments: shared memory that the registry makes, and mappings of it.
 //
 // A segment is made in steps: created under a name nobody else has (O_EXCL, 0600), its memory allocated slice by slice,
 // so that an event loop can do other things between, its identity written last. Clients get descriptors and never
 // names.
+//
+// A sealed segment has no name: a memfd whose size nobody can change any more, whoever holds it. It lives as long as a
+// descriptor or a mapping of it. Its mode is 0600 like that of the others, since whoever has a descriptor can open it
+// again through /proc, with the access that the mode permits.
 //
 // posix_fallocate and not ftruncate: on a full /dev/shm the latter succeeds, and the first touch is SIGBUS.
 //
@@ -30,6 +34,8 @@ class NewSegment {
  public:
   /// Creates it, empty. The name has a leading slash. Error `exists` when the name is taken, by whomever.
   NewSegment(std::string name, std::uint64_t bytes);
+  /// Creates one to be sealed, empty. The label shows in /proc/PID/maps.
+  static NewSegment nameless(const std::string& label, std::uint64_t bytes);
   NewSegment(NewSegment&& from) noexcept;
   NewSegment& operator=(NewSegment&&) = delete;
   NewSegment(const NewSegment&) = delete;
@@ -40,13 +46,17 @@ class NewSegment {
   bool allocate();
   /// Writes the identity; all else is zero.
   void write(const layout::Header& identity);
-  /// From now on the segment stays.
+  /// From now on the segment stays. Of one with a name.
   void keep() noexcept { kept_ = true; }
+  /// From now on its size stays. The descriptor of one without a name, which keeps it; once.
+  Descriptor seal();
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] std::uint64_t inode() const;
 
  private:
+  NewSegment(Descriptor fd, std::uint64_t bytes) noexcept : fd_(std::move(fd)), bytes_(bytes), kept_(true) {}
+
   std::string name_;
   Descriptor fd_;
   std::uint64_t bytes_;
@@ -69,6 +79,8 @@ enum class Access : std::uint8_t { read_only, read_write };
 
 /// Opens by name; an invalid Descriptor when there is none. Never follows links.
 Descriptor open_segment(const std::string& name, Access access);
+/// A fresh description of a segment that this process has a descriptor of. Needs /proc.
+Descriptor reopen_segment(const Descriptor& segment, Access access);
 void unlink_segment(const std::string& name) noexcept;
 /// Names (with the slash) in shared memory that begin with `prefix` (without it).
 std::vector<std::string> segments_named(const std::string& prefix);

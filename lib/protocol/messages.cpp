@@ -122,6 +122,7 @@ void members(Rights& value, Visit visit) {
   visit("mode", value.mode);
   visit("group", value.group);
   visit("protect", value.protect);
+  visit("sealed", value.sealed);
 }
 template <class Visit>
 void members(Counts& value, Visit visit) {
@@ -149,6 +150,7 @@ void members(Channel& value, Visit visit) {
   visit("group", value.group);
   visit("mode", value.mode);
   visit("protect", value.protect);
+  visit("sealed", value.sealed);
   visit("generation", value.generation);
   visit("created", value.created);
   visit("memory", value.memory);

@@ -49,6 +49,7 @@ struct Rights {
   unsigned mode = 0600;
   std::string group = {};
   std::optional<bool> protect = std::nullopt;
+  std::optional<bool> sealed = std::nullopt;
 
   bool operator==(const Rights&) const = default;
 };
@@ -80,6 +81,7 @@ struct Channel {
   std::uint32_t group = 0;
   unsigned mode = 0;
   bool protect = false;
+  bool sealed = false;
   std::uint64_t generation = 0;
   std::int64_t created = 0;
   std::uint64_t memory = 0;
