@@ -1,7 +1,6 @@
 // The service from end to end: a real nimsyncd, clients in this process and in others, and everything that strangers
 // do.
 #include <fcntl.h>
-#include <grp.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
@@ -30,47 +29,19 @@
 #include "os/descriptor.hpp"
 #include "tests/service/private_daemon.hpp"
 #include "tests/service/raw_client.hpp"
+#include "tests/service/service.hpp"
 
 namespace nimsync::testing {
 namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-constexpr uid_t kStranger = 65534;
-constexpr const char* kOpen = "io.nimsync.registry.Open";
-
-struct Tick {
-  std::uint64_t seq;
-  double price;
-};
-
-/// The code and the sentence of what `act` throws; `failed` and "" when it doesn't.
-template <class Act>
-std::pair<std::optional<Errc>, std::string> refusal(Act act) {
-  try {
-    act();
-  } catch (const Error& e) {
-    return {e.errc(), e.what()};
-  }
-  return {std::nullopt, "nothing was refused"};
-}
-#define EXPECT_REFUSED(code, act)                                      \
-  do {                                                                 \
-    const auto [said, why] = refusal([&] { static_cast<void>(act); }); \
-    EXPECT_EQ(said, code) << why;                                      \
-  } while (false)
 
 std::string read_text(const std::string& path) {
   std::ifstream file(path);
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-std::size_t descriptors_of(pid_t pid) {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& each : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) ++count;
-  return count;
 }
 
 std::vector<std::string> segments_of(const PrivateDaemon& daemon) {
@@ -82,12 +53,6 @@ std::vector<std::string> segments_of(const PrivateDaemon& daemon) {
   }
   return names;
 }
-
-class Service : public ::testing::Test {
- protected:
-  Registry connect() { return Registry::connect(daemon.socket()); }
-  PrivateDaemon daemon;
-};
 
 // ---- the main road
 
@@ -490,20 +455,6 @@ TEST_F(Service, GivesASideThatAnIntruderKeepsLockedToTheNextHolder) {
 
 // ---- rights
 
-/// Runs `act` with the registry as another uid; its exit code.
-int as_stranger(const PrivateDaemon& daemon, const std::vector<gid_t>& groups,
-                const std::function<int(Registry&)>& act) {
-  Child child([&] {
-    if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(kStranger, kStranger, kStranger) != 0 ||
-        ::setresuid(kStranger, kStranger, kStranger) != 0) {
-      return 98;
-    }
-    auto registry = Registry::connect(daemon.socket());
-    return act(registry);
-  });
-  return child.wait();
-}
-
 class Rights : public Service {
  protected:
   void SetUp() override {
@@ -560,10 +511,7 @@ TEST_F(Rights, HideFromWatchersWhatTheyMayNotSee) {
   std::array<int, 2> ready{};
   ASSERT_EQ(::pipe(ready.data()), 0);
   Child watcher([&] {
-    if (::setgroups(0, nullptr) != 0 || ::setresgid(kStranger, kStranger, kStranger) != 0 ||
-        ::setresuid(kStranger, kStranger, kStranger) != 0) {
-      return 98;
-    }
+    if (!become_stranger()) return 98;
     std::string told;
     connect().watch([&](const Event& event) {
       if (event.what == "watching" && ::write(ready[1], "w", 1) != 1) return false;
