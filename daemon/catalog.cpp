@@ -212,6 +212,10 @@ Definition Catalog::define(const protocol::CreateCall& call, std::optional<std::
   definition.mode = call.rights.mode;
   definition.protect = call.rights.protect.value_or((definition.mode & kOthersBits) != 0);
   definition.sealed = call.rights.sealed.value_or(false);
+  if (definition.sealed && sealed() >= limits_.sealed) {
+    refuse(Errc::over_limit, "channel " + quote(call.name) + ": the registry has " + std::to_string(limits_.sealed) +
+                                 " sealed channels, its limit; remove some, or do without --sealed");
+  }
   if (channels_.size() + reserved_.size() >= limits_.channels) {
     refuse(Errc::over_limit, "channel " + quote(call.name) + ": the registry has " + std::to_string(limits_.channels) +
                                  " channels, its limit");

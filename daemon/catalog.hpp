@@ -28,6 +28,7 @@ struct Limits {
   std::uint64_t capacity = std::uint64_t{1} << 26;       // records
   std::uint64_t message = std::uint64_t{16} << 20;       // bytes of a record or frame
   std::uint64_t connections = 4096;                      // of one uid
+  std::uint64_t sealed = 4096;  // sealed channels; each takes two of the registry's descriptors
 };
 
 /// Who asks, as the kernel says.

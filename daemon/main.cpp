@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -16,12 +17,12 @@ namespace {
 
 constexpr int kUsage = 2;
 
-/// As many connections as the system lets this process have.
-void raise_descriptor_limit() {
+/// As many descriptors as the system lets this process have; how many that is.
+std::uint64_t raise_descriptor_limit() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlimit raised{.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+  return ::setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
 }
 
 }  // namespace
@@ -30,6 +31,11 @@ int main(int argc, char** argv) try {
   nimsync::registry::Config config;
   std::string level = "info";
   std::uint64_t idle_exit_s = 0;
+
+  // Sealed channels take two descriptors each, and so do connections: neither may take more than a quarter of all.
+  const std::uint64_t pairs = raise_descriptor_limit() / 8;
+  config.limits.sealed = std::min(config.limits.sealed, pairs);
+  config.limits.connections = std::min(config.limits.connections, pairs);
 
   CLI::App app{
       "nimsyncd: the registry of nimsync channels. It names, sizes, grants and watches them; messages never pass "
@@ -58,6 +64,8 @@ int main(int argc, char** argv) try {
       ->transform(size)
       ->capture_default_str();
   app.add_option("--max-connections", config.limits.connections, "connections of one uid")->capture_default_str();
+  app.add_option("--max-sealed", config.limits.sealed, "sealed channels; each takes two descriptors")
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -66,7 +74,6 @@ int main(int argc, char** argv) try {
   if (idle_exit_s != 0) config.idle_exit = std::chrono::seconds(idle_exit_s);
 
   nimsync::registry::start_log(level);
-  raise_descriptor_limit();
   nimsync::registry::Server server(config);
   server.run();
   return EXIT_SUCCESS;

@@ -73,6 +73,7 @@ std::optional<std::string> read_file(const Descriptor& folder, const std::string
 
 std::vector<std::string> entries(const Descriptor& folder) {
   Descriptor again = open_folder(folder.get(), ".");
+  if (!again) os::fail(errno, "cannot open the state folder");
   const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(again.get()), ::closedir);
   if (!list) os::fail(errno, "cannot read the state folder");
   static_cast<void>(again.release());
@@ -284,25 +285,29 @@ void Store::sweep(const std::string& name, const Definition* definition) const {
 }
 
 void Store::remove(const Definition& definition) {
-  const std::string gone = kGone + hex(random_());
-  if (::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0 && errno != ENOENT) {
-    os::fail(errno, "cannot remove the folder of channel '" + definition.name + "'");
-  }
+  // All that needs a descriptor, or may fail otherwise, comes before the first change.
+  const Descriptor at = open_folder(channels_.get(), definition.name);
+  if (!at && errno != ENOENT) os::fail(errno, "cannot open the folder of channel '" + definition.name + "'");
   std::vector<Descriptor> lines;
-  if (const Descriptor folder = open_folder(channels_.get(), gone)) {
-    for (const Role role : {Role::sender, Role::receiver}) {
-      try {
-        lines.push_back(os::open_as_holder(folder, line_name(role)));
-      } catch (const Error&) {
-        continue;  // a line that is gone has nobody to ring
-      }
-      ::unlinkat(folder.get(), line_name(role), 0);
+  for (const Role role : {Role::sender, Role::receiver}) {
+    try {
+      if (at) lines.push_back(os::open_as_holder(at, line_name(role)));
+    } catch (const Error& e) {
+      if (e.errc() == Errc::no_space) throw;  // else the line is gone, and has nobody to ring
     }
   }
+  const std::string gone = kGone + hex(random_());
+  if (at && ::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0) {
+    os::fail(errno, "cannot remove the folder of channel '" + definition.name + "'");
+  }
   // Rung once the names are gone: who wakes finds its line unlinked.
+  for (const Role role : {Role::sender, Role::receiver}) {
+    if (at) ::unlinkat(at.get(), line_name(role), 0);
+  }
   for (const Descriptor& line : lines) os::ring(line);
-  sweep(gone, &definition);
+  lines.clear();  // their descriptors are wanted
   sealed_.erase(definition.generation);
+  sweep(gone, &definition);
 }
 
 bool Store::is_orphan(const Definition& definition) const {
