@@ -85,6 +85,7 @@ TEST(Messages, SurviveTheJourney) {
                         .group = 100,
                         .mode = 0620,
                         .protect = true,
+                        .sealed = true,
                         .generation = 0x7fffffffffffffff,
                         .created = 1'700'000'000,
                         .memory = 20'480,
@@ -99,7 +100,8 @@ TEST(Messages, SurviveTheJourney) {
   EXPECT_TRUE(read.continues);
   EXPECT_EQ(read.parameters.get<ChannelReply>().channel, channel);
 
-  const OpenCall open{.name = "x", .role = Role::receiver, .expect = channel.shape, .create = Rights{.mode = 0600}};
+  const OpenCall open{
+      .name = "x", .role = Role::receiver, .expect = channel.shape, .create = Rights{.mode = 0600, .sealed = true}};
   const auto again = Json(open).get<OpenCall>();
   EXPECT_EQ(again.role, open.role);
   EXPECT_EQ(again.expect, open.expect);

@@ -123,6 +123,9 @@ TEST(Definition, SurvivesItsFile) {
   EXPECT_EQ(from_text(to_text(definition), {}, kPage), definition);
   EXPECT_EQ(from_text(to_text(definition), {.capacity = 4, .message = 4}, kPage), definition)
       << "limits that were lowered since don't end what was made";
+  definition.sealed = true;
+  definition.forward.name = definition.back.name = "";
+  EXPECT_EQ(from_text(to_text(definition), {}, kPage), definition);
 }
 
 TEST(Definition, IsRefusedWhenItIsDamaged) {
@@ -137,6 +140,8 @@ TEST(Definition, IsRefusedWhenItIsDamaged) {
     EXPECT_NE(at, std::string::npos) << from;
     return text.replace(at, from.size(), to);
   };
+  ASSERT_NO_THROW(static_cast<void>(from_text(with("\"sealed\": false,", ""), {}, kPage)))
+      << "as it was before there were sealed channels";
   for (std::size_t length = 0; length + 2 < good.size(); ++length) {
     ASSERT_EQ(refusal([&] { static_cast<void>(from_text(good.substr(0, length), {}, kPage)); }), Errc::corrupted)
         << length;
@@ -145,7 +150,8 @@ TEST(Definition, IsRefusedWhenItIsDamaged) {
        {with("\"version\": 1", "\"version\": 2"), with("\"capacity\": 4", "\"capacity\": 5"),
         with("\"capacity\": 4", "\"capacity\": 9223372036854775807"), with("\"capacity\": 4", "\"capacity\": 0"),
         with("\"size\": 8", "\"size\": 9223372036854775807"), with("\"a\"", "\"../a\""), with("dense", "round"),
-        with("\"inode\": 1", "\"inode\": \"1\"")}) {
+        with("\"inode\": 1", "\"inode\": \"1\""), with("\"sealed\": false", "\"sealed\": true"), with("\"/f\"", "\"\""),
+        with("\"sealed\": false", "\"sealed\": 0")}) {
     EXPECT_NE(refusal([&] { static_cast<void>(from_text(text, {}, kPage)); }), Errc{}) << text;
   }
 }

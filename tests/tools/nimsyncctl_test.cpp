@@ -156,6 +156,16 @@ TEST_F(Nimsyncctl, CreatesFrameChannels) {
   EXPECT_THAT(lines_of(done({"list"})).back(), testing::ContainsRegex("^log +framed +16K +1M +0 +idle .* 0600p "));
 }
 
+TEST_F(Nimsyncctl, SaysWhatASealedChannelsMemoryEndsWith) {
+  const Result created = run({"create", "s", "--size", "8", "--capacity", "4", "--mode", "0620", "--sealed"});
+  EXPECT_EQ(created.code, 0);
+  EXPECT_THAT(created.out, StartsWith("created s: 4 records of 8 bytes, stamped, mode 0620, protected, sealed, "));
+  EXPECT_THAT(created.err, AllOf(StartsWith("nimsyncctl: sealed memory ends with the registry's process"),
+                                 HasSubstr("nobody can join them")));
+  EXPECT_THAT(lines_of(done({"list"})).back(), testing::ContainsRegex("^s +stamped +8 +4 +0 +idle .* 0620ps "));
+  EXPECT_EQ(json({"stat", "s"}).at("channels").at(0).at("sealed"), true);
+}
+
 TEST_F(Nimsyncctl, PrintsJsonOfVersionOne) {
   const Json created = json({"create", "c", "--size", "16", "--capacity", "8", "--align", "8", "--mode", "0604"});
   EXPECT_EQ(created.at("created"), true);
@@ -168,6 +178,7 @@ TEST_F(Nimsyncctl, PrintsJsonOfVersionOne) {
   EXPECT_EQ(channel.at("owner"), ::getuid());
   EXPECT_EQ(channel.at("mode"), "0604");
   EXPECT_EQ(channel.at("protected"), true);
+  EXPECT_EQ(channel.at("sealed"), false);
   EXPECT_EQ(channel.at("state"), "idle");
   EXPECT_TRUE(channel.at("sender").is_null());
   EXPECT_EQ(json({"create", "c", "--size", "16", "--capacity", "8", "--if-not-exists"}).at("created"), false);
