@@ -1,5 +1,6 @@
 // A peer that writes anything: every shared word that a side reads is a lie from a seed, or the peer's segment is
-// scribbled over between the calls.
+// scribbled over between the calls. What is chosen comes from a seed (Random), or from the bytes of a fuzzer
+// (tests/fuzz/bytes.hpp): `Choices` is either.
 //
 // Whatever it reads, a side answers with a status that its function documents; makes no more shared reads in a call
 // than the call's bound; reads only inside the segments, aligned; writes only inside its own, and there never over the
@@ -21,9 +22,10 @@ enum class Side : std::uint8_t { sender, receiver };
 enum class Malice : std::uint8_t { lies, scribbles };
 
 /// Checks each access against the segments, counts the reads, and lies if it is to.
+template <class Choices>
 class Guard final : public Observer {
  public:
-  Guard(const Mapping& mapping, Side side, Malice malice, Random& random)
+  Guard(const Mapping& mapping, Side side, Malice malice, Choices& random)
       : mapping_(mapping), side_(side), malice_(malice), random_(random) {}
 
   bool before_load(const std::uint64_t* from) noexcept override {
@@ -91,7 +93,7 @@ class Guard final : public Observer {
   const Mapping& mapping_;
   Side side_;
   Malice malice_;
-  Random& random_;
+  Choices& random_;
   std::uint64_t reads_ = 0;
   const char* failure_ = nullptr;
 };
@@ -103,6 +105,16 @@ class Attack {
 
   void run(std::uint64_t seed, Side side, Malice malice) try {
     Random random(seed);
+    run(random, kCalls, side, malice);
+  } catch (const Broken& broken) {
+    throw Broken(std::string(side == Side::sender ? "sender, " : "receiver, ") +
+                 (malice == Malice::lies ? "lies" : "scribbles") + ", seed " + std::to_string(seed) + ": " +
+                 broken.what());
+  }
+
+  /// So many calls, and what else there is to choose from `random`.
+  template <class Choices>
+  void run(Choices& random, int calls, Side side, Malice malice) try {
     channel_.mapping().restore(fresh_);
     const std::uint64_t capacity = channel_.geometry().capacity;
     const std::uint64_t positions[] = {0, capacity - 8 * (capacity >= 8 ? 1U : 0U), 3 * capacity,
@@ -112,21 +124,21 @@ class Attack {
     Guard guard(channel_.mapping(), side, malice, random);
     const Watching watching(guard);
     if (side == Side::sender) {
-      attack_sender(guard, random, malice);
+      attack_sender(guard, random, calls, malice);
     } else {
-      attack_receiver(guard, random, malice);
+      attack_receiver(guard, random, calls, malice);
     }
   } catch (const Broken& broken) {
-    throw Broken(channel_.kind().name + ", capacity " + std::to_string(channel_.geometry().capacity) + ", " +
-                 (side == Side::sender ? "sender, " : "receiver, ") + (malice == Malice::lies ? "lies" : "scribbles") +
-                 ", seed " + std::to_string(seed) + ": " + broken.what());
+    throw Broken(channel_.kind().name + ", capacity " + std::to_string(channel_.geometry().capacity) + ": " +
+                 broken.what());
   }
 
  private:
   static constexpr int kCalls = 12;
   static constexpr std::uint64_t kSearch = layout::kHintEvery + 1;
 
-  void settle(Guard& guard, const char* call, std::uint64_t bound) const {
+  template <class Choices>
+  void settle(Guard<Choices>& guard, const char* call, std::uint64_t bound) const {
     require(guard.failure() == nullptr, std::string(call) + ": " + (guard.failure() ? guard.failure() : ""));
     const std::uint64_t reads = guard.take_reads();
     require(reads <= bound, std::string(call) + " made " + std::to_string(reads) + " shared reads");
@@ -137,7 +149,8 @@ class Attack {
   }
 
   /// Writes over words of the segment that `side` doesn't own; at times the whole of it.
-  void scribble(Guard& guard, Random& random, Side side) const {
+  template <class Choices>
+  void scribble(Guard<Choices>& guard, Choices& random, Side side) const {
     std::byte* const begin = side == Side::sender ? channel_.memory().back : channel_.memory().forward;
     const std::size_t words = (side == Side::sender ? sizeof(layout::Header)
                                                     : static_cast<std::size_t>(channel_.memory().ring - begin) +
@@ -156,7 +169,8 @@ class Attack {
     }
   }
 
-  void attack_sender(Guard& guard, Random& random, Malice malice) {
+  template <class Choices>
+  void attack_sender(Guard<Choices>& guard, Choices& random, int calls, Malice malice) {
     const Geometry& geometry = channel_.geometry();
     const bool framed = channel_.kind().framed();
     const auto resume = channel_.kind().resume_sending(channel_.memory());
@@ -164,7 +178,7 @@ class Attack {
     if (!resume) return;
     const auto sender = channel_.kind().sending(channel_.memory(), *resume);
     bool closed = false;
-    for (int call = 0; call < kCalls; ++call) {
+    for (int call = 0; call < calls; ++call) {
       if (malice == Malice::scribbles) scribble(guard, random, Side::sender);
       switch (random.below(8)) {
         case 0:
@@ -214,7 +228,8 @@ class Attack {
     }
   }
 
-  void attack_receiver(Guard& guard, Random& random, Malice malice) {
+  template <class Choices>
+  void attack_receiver(Guard<Choices>& guard, Choices& random, int calls, Malice malice) {
     const Geometry& geometry = channel_.geometry();
     const bool framed = channel_.kind().framed();
     const auto receiver = channel_.receiver();
@@ -232,7 +247,7 @@ class Attack {
     const std::initializer_list<Status::Code> documented = {Status::ok, Status::would_block, Status::corrupted,
                                                             Status::closed};
     Message message;
-    for (int call = 0; call < kCalls; ++call) {
+    for (int call = 0; call < calls; ++call) {
       if (malice == Malice::scribbles) scribble(guard, random, Side::receiver);
       switch (random.below(7)) {
         case 0:
