@@ -28,10 +28,13 @@ struct Ledger {
   std::array<Number, 64> ends{};  // messages sent before the end of stream n, at n % 64; said before close()
   Number last_stream{kNone};      // no other follows
 
+  Number writing{0};  // attached, and its stream is open
+
   // The receiver's.
   Number used{0};      // messages judged, said before release()
   Number released{0};  // those whose release has returned
   Number ended{0};     // streams whose `closed` has been returned
+  Number reading{0};   // attached
 
   // Counted.
   Number redelivered{0};        // messages that had been used and not released when the receiver was killed

@@ -116,12 +116,14 @@ class SendingPeer {
     const Waiting how = waiting(random_);
     auto tx = persistently(ledger_, [&] { return registry_.sender<Bytes>(kChannel, Options{.wait = how.wait}); });
     go_on();
+    ledger_.writing = 1;
     while (!ledger_.finish) {
       if (!send_some(tx)) send_one(tx, how.polls);
       pause_sometimes(random_);
       if (random_() % kCloseEvery == 0) break;
     }
     const bool last = ledger_.finish != 0;
+    ledger_.writing = 0;
     ledger_.ends[stream_ % ledger_.ends.size()] = next_;
     if (last) ledger_.last_stream = stream_;
     ledger_.closing = stream_ + 1;
@@ -203,6 +205,7 @@ class ReceivingPeer {
     const Waiting how = waiting(random_);
     auto rx = persistently(ledger_, [&] { return registry_.receiver<Bytes>(kChannel, Options{.wait = how.wait}); });
     go_on();
+    ledger_.reading = 1;
     for (;;) {
       std::span<const std::byte> message;
       const Status status = how.polls ? by_poll(rx, [&] { return rx.try_receive(message); }) : rx.receive(message);

@@ -7,9 +7,10 @@
 // somebody asleep much of the time; nothing but a ring ends a sleep. The judge is a ledger that outlives the peers
 // (oracle.hpp): each committed message is received once, whole and in order, and each successor goes on exactly where
 // its predecessor was; what a receiver had peeked and not released when it was killed may come once more, and is
-// counted. Whom to kill, when and in which order, and how everybody waits and sends comes from the seed (1 unless
-// given); what the machine makes of it differs each time. Prints what was counted, a line a layout; ends with 1 and the
-// command that repeats the layout when anything was wrong, and when nothing moved for the patience (60 s unless given).
+// counted. A death in an attached pair is told to the other, and told once. Whom to kill, when and in which order, and
+// how everybody waits and sends comes from the seed (1 unless given); what the machine makes of it differs each time.
+// Prints what was counted, a line a layout; ends with 1 and the command that repeats the layout when anything was
+// wrong, and when nothing moved for the patience (60 s unless given).
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -61,6 +62,7 @@ struct Plan {
   std::array<microseconds, 3> gaps{};    // before each kill but the first
   std::array<Victim, 3> back{};          // the order in which they come back
   std::array<microseconds, 3> rests{};   // before each
+  bool unreplaced = false;               // a peer that was killed alone comes back once the other was told
   std::uint64_t without = 0;             // messages that the others exchange while the registry alone is dead
   std::array<std::uint64_t, 2> seeds{};  // of the sender's successor and of the receiver's
 
@@ -95,6 +97,7 @@ struct Plan {
     std::shuffle(back.begin(), back.end(), random);
     for (auto& each : gaps) each = microseconds(random() % 3 == 0 ? random() % 500 : 0);
     for (auto& each : rests) each = microseconds(random() % 3 == 0 ? random() % 1500 : 0);
+    unreplaced = random() % 2 == 0;
     without = random() % 60;
     for (auto& each : seeds) each = random();
   }
@@ -137,6 +140,9 @@ class Soak {
   void play(const Plan& plan) {
     if (plan.messages != 0) until_received(ledger_->used + plan.messages);
     std::this_thread::sleep_for(plan.after);
+    const std::uint64_t streams = ledger_->closing;  // before it is known that one is open
+    const std::uint64_t told = told_to_other(plan.victims);
+    const bool is_pair = ledger_->writing != 0 && ledger_->reading != 0;
     unsigned killed = 0;
     for (std::size_t i = 0; i < kVictims.size(); ++i) {
       if ((plan.victims & plan.order[i]) == 0) continue;
@@ -144,12 +150,34 @@ class Soak {
       kill(plan.order[i]);
     }
     ++at_once_[killed - 1];
+    if (plan.unreplaced && is_pair && (plan.victims == kSender || plan.victims == kReceiver)) {
+      until_told(plan.victims, told, streams);
+    }
     if (plan.victims == kDaemon) go_on_without_registry(plan.without);
     for (std::size_t i = 0; i < kVictims.size(); ++i) {
       if ((plan.victims & plan.back[i]) == 0) continue;
       std::this_thread::sleep_for(plan.rests[i]);
       start(plan.back[i], plan.seeds[plan.back[i] == kSender ? 0 : 1]);
     }
+  }
+
+  [[nodiscard]] std::uint64_t told_to_other(unsigned victim) const {
+    return victim == kSender ? ledger_->lost_to_receivers : ledger_->lost_to_senders;
+  }
+
+  /// A receiver is told when it has drained, a sender when the ring is full; unless a stream was just being closed,
+  /// which leaves nothing to tell.
+  void until_told(unsigned victim, std::uint64_t before, std::uint64_t streams) {
+    const auto begin = Clock::now();
+    while (told_to_other(victim) == before && ledger_->closing == streams) {
+      std::this_thread::sleep_for(kLook);
+      expect_alive();
+      if (Clock::now() - begin > arguments_.patience) {
+        throw std::runtime_error(victim == kSender ? "hung: the receiver is not told of a killed sender"
+                                                   : "hung: the sender is not told of a killed receiver");
+      }
+    }
+    ++waited_;
   }
 
   void kill(Victim victim) {
@@ -167,6 +195,7 @@ class Soak {
   void start(Victim victim, std::uint64_t seed) {
     if (victim == kDaemon) return daemon_.start();
     const Peer peer{.socket = daemon_.socket(), .messages = &messages_, .ledger = &*ledger_, .seed = seed};
+    (victim == kSender ? ledger_->writing : ledger_->reading) = 0;
     if (victim == kSender) {
       sender_.emplace([peer] { return run_sender(peer); });
     } else {
@@ -253,9 +282,10 @@ class Soak {
          << " streams; killed: sender " << kills_[0] << ", receiver " << kills_[1] << ", registry " << kills_[2]
          << " (one alone " << at_once_[0] << ", two at once " << at_once_[1] << ", all three " << at_once_[2] << "); "
          << without_registry_ << " messages while the registry was dead; peer_lost told to receivers "
-         << ledger.lost_to_receivers << ", to senders " << ledger.lost_to_senders << "; lease not free yet "
-         << ledger.still_held << "; redelivered peeks " << ledger.redelivered << "; gaps " << ledger.gaps << ", torn "
-         << ledger.torn << ", doubled " << ledger.doubled << ", misplaced " << ledger.misplaced;
+         << ledger.lost_to_receivers << ", to senders " << ledger.lost_to_senders << ", waited for " << waited_
+         << "; lease not free yet " << ledger.still_held << "; redelivered peeks " << ledger.redelivered << "; gaps "
+         << ledger.gaps << ", torn " << ledger.torn << ", doubled " << ledger.doubled << ", misplaced "
+         << ledger.misplaced;
     return text.str();
   }
 
@@ -271,6 +301,7 @@ class Soak {
   std::array<std::uint64_t, 3> kills_{};    // sender, receiver, registry
   std::array<std::uint64_t, 3> at_once_{};  // rounds with one, two, three
   std::uint64_t without_registry_ = 0;
+  std::uint64_t waited_ = 0;  // for a loss to be told
 };
 
 std::optional<std::uint64_t> number(std::string_view text) {
