@@ -5,12 +5,9 @@
 // the registry says, and that must agree.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <stdexcept>
 
 namespace nimsync::soak {
 
@@ -48,25 +45,6 @@ struct Ledger {
 
   // The supervisor's.
   Number finish{0};  // the sender shall close its stream and end
-};
-
-/// The one ledger of a run, in shared memory.
-class SharedLedger {
- public:
-  SharedLedger() {
-    void* const page = ::mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) throw std::runtime_error("cannot map the ledger");
-    ledger_ = new (page) Ledger;
-  }
-  SharedLedger(const SharedLedger&) = delete;
-  SharedLedger& operator=(const SharedLedger&) = delete;
-  ~SharedLedger() { ::munmap(ledger_, sizeof(Ledger)); }
-
-  Ledger& operator*() const { return *ledger_; }
-  Ledger* operator->() const { return ledger_; }
-
- private:
-  Ledger* ledger_;
 };
 
 }  // namespace nimsync::soak

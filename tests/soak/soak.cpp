@@ -35,6 +35,7 @@
 #include "tests/soak/messages.hpp"
 #include "tests/soak/oracle.hpp"
 #include "tests/soak/peers.hpp"
+#include "tests/soak/shared.hpp"
 
 namespace nimsync::soak {
 namespace {
@@ -292,7 +293,7 @@ class Soak {
   Layout layout_;
   const Arguments& arguments_;
   Messages messages_;
-  SharedLedger ledger_;
+  Shared<Ledger> ledger_;
   testing::PrivateDaemon daemon_;
   std::mt19937_64 random_;
   std::optional<testing::Child> sender_;
