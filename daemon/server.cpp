@@ -95,6 +95,7 @@ Server::Server(const Config& config) : idle_exit_(config.idle_exit), catalog_(co
   for (Definition& definition : adopted.channels) catalog_.insert(std::move(definition));
   service_.emplace(Service{.catalog = catalog_, .store = *store_, .info = [this] { return info(); }});
   if (activated) {
+    os::refuse_descriptors(kActivatedFd);
     acceptor_.assign(Protocol(), kActivatedFd);
     ::fcntl(kActivatedFd, F_SETFD, FD_CLOEXEC);
   } else {
@@ -128,6 +129,7 @@ void Server::listen(const Config&) {
   }
   try {
     acceptor_.open();
+    os::refuse_descriptors(acceptor_.native_handle());
     acceptor_.bind(Protocol::endpoint(socket_path_));
     socket_is_ours_ = true;
     // Everybody may connect: who may do what is decided for each channel.

@@ -15,6 +15,8 @@ namespace nimsync::os {
 
 namespace {
 
+constexpr int kPassRights = 83;  // SO_PASSRIGHTS, which older headers don't have
+
 // Room for one more than is allowed, so that one too many is seen as such.
 using Control = std::array<std::byte, CMSG_SPACE(sizeof(int) * (kMaxDescriptors + 1))>;
 
@@ -98,6 +100,11 @@ Descriptor connect(const std::string& path, unsigned timeout_ms, int& error) {
     return {};
   }
   return socket;
+}
+
+bool refuse_descriptors(int socket) noexcept {
+  const int no = 0;
+  return ::setsockopt(socket, SOL_SOCKET, kPassRights, &no, sizeof no) == 0;
 }
 
 void set_timeout(const Descriptor& socket, unsigned timeout_ms) {

@@ -36,6 +36,13 @@ Transfer receive_some(const Descriptor& socket, std::span<std::byte> buffer,
 /// A connection to the socket at `path`; an invalid Descriptor and errno in `error` when there is none. Sending and
 /// receiving block, at most `timeout_ms`; 0 is for ever.
 Descriptor connect(const std::string& path, unsigned timeout_ms, int& error);
+/// Lets nobody send descriptors over `socket`, and over the connections that are made to it from now on: who tries gets
+/// EPERM. False where the kernel doesn't know how (before Linux 6.16).
+///
+/// Whoever has been sent a descriptor has to close it, unread or not, and closing some takes as long as the sender
+/// likes: a TCP connection that lingers, say.
+bool refuse_descriptors(int socket) noexcept;
+
 /// Changes that time.
 void set_timeout(const Descriptor& socket, unsigned timeout_ms);
 
