@@ -32,10 +32,8 @@ int main(int argc, char** argv) try {
   std::string level = "info";
   std::uint64_t idle_exit_s = 0;
 
-  // Sealed channels take two descriptors each, and so do connections: neither may take more than a quarter of all.
-  const std::uint64_t pairs = raise_descriptor_limit() / 8;
-  config.limits.sealed = std::min(config.limits.sealed, pairs);
-  config.limits.connections = std::min(config.limits.connections, pairs);
+  // Sealed channels take two descriptors each, and no more than a quarter of all, unless more are asked for.
+  config.limits.sealed = std::min(config.limits.sealed, raise_descriptor_limit() / 8);
 
   CLI::App app{
       "nimsyncd: the registry of nimsync channels. It names, sizes, grants and watches them; messages never pass "
@@ -63,8 +61,11 @@ int main(int argc, char** argv) try {
   app.add_option("--max-message", config.limits.message, "bytes of one record or frame")
       ->transform(size)
       ->capture_default_str();
-  app.add_option("--max-connections", config.limits.connections, "connections of one uid")->capture_default_str();
+  app.add_option("--max-connections", config.limits.connections,
+                 "connections of one uid; at most half of the descriptors that the system allows")
+      ->capture_default_str();
   app.add_option("--max-sealed", config.limits.sealed, "sealed channels; each takes two descriptors")
+      ->capture_default_str();
       ->capture_default_str();
   try {
     app.parse(argc, argv);

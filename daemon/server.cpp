@@ -1,11 +1,13 @@
 #include "daemon/server.hpp"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -46,6 +48,15 @@ std::string path_of(int fd) {
   return static_cast<const char*>(address.sun_path);
 }
 
+/// Of one uid: what is configured, and no more than half of what this process may have. A connection takes a
+/// descriptor, and others shall get in too.
+std::uint64_t connections_limit(const Limits& limits) {
+  constexpr std::uint64_t kLeast = 1;
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return limits.connections;
+  return std::min(limits.connections, std::max<std::uint64_t>(kLeast, descriptors.rlim_cur / 2));
+}
+
 std::uint64_t random_bits() {
   static std::random_device device;
   return (std::uint64_t{device()} << 32) | device();
@@ -76,7 +87,10 @@ std::string default_socket() {
   return runtime.empty() ? "/tmp/nimsync-" + std::to_string(::geteuid()) + "/registry.sock" : runtime + file;
 }
 
-Server::Server(const Config& config) : idle_exit_(config.idle_exit), catalog_(config.limits, os::page_bytes()) {
+Server::Server(const Config& config)
+    : idle_exit_(config.idle_exit),
+      catalog_(config.limits, os::page_bytes()),
+      connections_limit_(connections_limit(config.limits)) {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
   const bool activated = config.socket.empty() && is_activated();
@@ -207,9 +221,8 @@ void Server::welcome(Protocol::socket socket) {
         watch_idleness();
       });
   sessions_.emplace(session.get(), session);
-  if (connections > catalog_.limits().connections) {
-    session->refuse(Errc::over_limit, "uid " + std::to_string(uid) + " has " +
-                                          std::to_string(catalog_.limits().connections) +
+  if (connections > connections_limit_) {
+    session->refuse(Errc::over_limit, "uid " + std::to_string(uid) + " has " + std::to_string(connections_limit_) +
                                           " connections, the limit; close some");
   } else {
     session->start();

@@ -64,6 +64,7 @@ class Server {
   std::optional<Store> store_;
   Catalog catalog_;
   std::optional<Service> service_;
+  std::uint64_t connections_limit_;                     // of one uid
   std::map<std::uint32_t, std::uint64_t> connections_;  // of each uid
   std::map<Session*, std::weak_ptr<Session>> sessions_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

@@ -1,6 +1,5 @@
 #include "daemon/session.hpp"
 
-#include <fcntl.h>
 #include <fnmatch.h>
 #include <grp.h>
 #include <unistd.h>
@@ -79,23 +78,22 @@ bool Service::settle(std::string_view name) {
 
 Session::Session(Service& service, Socket socket, Caller caller, std::function<void(Session*)> on_end)
     : service_(service), socket_(std::move(socket)), caller_(std::move(caller)), on_end_(std::move(on_end)) {
-  fd_.reset(::fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 0));
+  fd_.reset(socket_.native_handle());
 }
 
 Session::~Session() {
+  static_cast<void>(fd_.release());
   service_.watchers.erase(this);
   on_end_(this);
 }
 
 void Session::start() {
-  if (!fd_) return;  // out of descriptors: the client sees the connection end
   boost::system::error_code error;
   socket_.non_blocking(true, error);
   wait_readable();
 }
 
 void Session::refuse(Errc code, const std::string& sentence) {
-  if (!fd_) return;
   boost::system::error_code error;
   socket_.non_blocking(true, error);
   end_when_sent();
@@ -104,9 +102,9 @@ void Session::refuse(Errc code, const std::string& sentence) {
 }
 
 void Session::stop() {
+  static_cast<void>(fd_.release());
   boost::system::error_code error;
   socket_.close(error);
-  fd_.reset();
   outgoing_.clear();
   job_ = nullptr;
   service_.watchers.erase(this);

@@ -100,7 +100,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   Service& service_;
   Socket socket_;
-  os::Descriptor fd_;  // the same connection, for sendmsg and recvmsg
+  os::Descriptor fd_;  // the socket's own, for sendmsg and recvmsg; never closed by this; none once the session ended
   Caller caller_;
   std::function<void(Session*)> on_end_;
   protocol::Splitter splitter_;

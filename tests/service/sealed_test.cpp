@@ -198,6 +198,9 @@ TEST(SealedService, LeavesDescriptorsForOthers) {
 }
 
 TEST(SealedService, SaysWhenItHasNoDescriptorsLeftAndLeavesNothing) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "UBSan looks at the type of an exception through a pipe, for which there is no descriptor either";
+#endif
   EXPECT_EQ(with_few_descriptors([] {
               PrivateDaemon daemon({"--max-sealed", "1000"});
               auto registry = Registry::connect(daemon.socket());
