@@ -105,6 +105,15 @@ void PrivateDaemon::kill() {
   ::waitpid(std::exchange(pid_, -1), nullptr, 0);
 }
 
+std::size_t descriptors_of(pid_t pid) {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& each :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    ++count;
+  }
+  return count;
+}
+
 pid_t spawn(const std::vector<std::string>& command) {
   const pid_t pid = ::fork();
   if (pid < 0) throw std::runtime_error("cannot fork");

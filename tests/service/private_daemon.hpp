@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <vector>
@@ -70,6 +71,9 @@ class PrivateDaemon {
   std::vector<std::string> arguments_;
   pid_t pid_ = -1;
 };
+
+/// How many descriptors a process has.
+std::size_t descriptors_of(pid_t pid);
 
 /// Starts a program; its pid.
 pid_t spawn(const std::vector<std::string>& command);

@@ -1,6 +1,9 @@
 #include "tests/service/raw_client.hpp"
 
+#include <sys/socket.h>
+
 #include <array>
+#include <cstring>
 #include <stdexcept>
 #include <utility>
 
@@ -23,8 +26,20 @@ bool RawClient::send(std::string_view bytes) {
   return true;
 }
 
-bool RawClient::send_descriptor(std::string_view bytes, int descriptor) {
-  return os::send_some(socket_, std::as_bytes(std::span(bytes)), std::span(&descriptor, 1)).error == 0;
+bool RawClient::send_descriptors(std::string_view bytes, std::span<const int> gifts) {
+  std::vector<char> control(CMSG_SPACE(gifts.size_bytes()));
+  iovec part{.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(gifts.size_bytes());
+  std::memcpy(CMSG_DATA(header), gifts.data(), gifts.size_bytes());
+  return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
 }
 
 std::optional<nlohmann::json> RawClient::receive() {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,8 +18,8 @@ class RawClient {
 
   /// Sends bytes as they are; false when the connection has ended.
   bool send(std::string_view bytes);
-  /// Sends a descriptor with a byte string, which nobody asked for.
-  bool send_descriptor(std::string_view bytes, int descriptor);
+  /// Sends descriptors with a byte string, which nobody asked for: any number of them.
+  bool send_descriptors(std::string_view bytes, std::span<const int> gifts);
   /// The next message; nothing when the connection ended before. Waits under the watchdog.
   std::optional<nlohmann::json> receive();
   /// A call and its reply.

@@ -666,19 +666,6 @@ TEST_F(Service, ForgetsClientsThatLeaveInTheMiddle) {
   EXPECT_NO_THROW(static_cast<void>(registry.sender<std::uint64_t>("x")));
 }
 
-TEST_F(Service, ClosesDescriptorsThatNobodyAskedFor) {
-  RawClient client(daemon.socket());
-  const std::string call("{\"method\":\"org.varlink.service.GetInfo\"}\0", 41);
-  client.send(call);
-  ASSERT_TRUE(client.receive().has_value());
-  const std::size_t before = descriptors_of(daemon.pid());
-  for (int i = 0; i < 20; ++i) {
-    ASSERT_TRUE(client.send_descriptor(call, 0));
-    ASSERT_TRUE(client.receive().has_value());
-  }
-  EXPECT_TRUE(eventually([&] { return descriptors_of(daemon.pid()) <= before; }));
-}
-
 TEST_F(Service, ServesOthersBesideAThousandIdleConnections) {
   std::vector<std::unique_ptr<RawClient>> idle;
   for (int i = 0; i < 1000; ++i) {
