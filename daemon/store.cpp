@@ -271,9 +271,21 @@ Definition Store::Creation::finish() {
   return definition_;
 }
 
-/// Removes a folder that is no channel's any more, and the segments that its definition names, if they are ours.
+/// Removes a folder that is no channel's any more, and the segments that its definition names, if they are ours. Who
+/// holds one of its lines is rung: also where another registry began this, and died.
 void Store::sweep(const std::string& name, const Definition* definition) const {
+  std::vector<Descriptor> lines;
   if (const Descriptor folder = open_folder(channels_.get(), name)) {
+    for (const Role role : {Role::sender, Role::receiver}) {
+      try {
+        lines.push_back(os::open_as_holder(folder, line_name(role)));
+      } catch (const Error&) {
+        continue;  // a line that is gone has nobody to ring
+      }
+      ::unlinkat(folder.get(), line_name(role), 0);
+    }
+    // Rung once the names are gone: who wakes finds its line unlinked.
+    for (const Descriptor& line : lines) os::ring(line);
     for (const std::string& entry : entries(folder)) ::unlinkat(folder.get(), entry.c_str(), 0);
   }
   ::unlinkat(channels_.get(), name.c_str(), AT_REMOVEDIR);
@@ -285,27 +297,10 @@ void Store::sweep(const std::string& name, const Definition* definition) const {
 }
 
 void Store::remove(const Definition& definition) {
-  // All that needs a descriptor, or may fail otherwise, comes before the first change.
-  const Descriptor at = open_folder(channels_.get(), definition.name);
-  if (!at && errno != ENOENT) os::fail(errno, "cannot open the folder of channel '" + definition.name + "'");
-  std::vector<Descriptor> lines;
-  for (const Role role : {Role::sender, Role::receiver}) {
-    try {
-      if (at) lines.push_back(os::open_as_holder(at, line_name(role)));
-    } catch (const Error& e) {
-      if (e.errc() == Errc::no_space) throw;  // else the line is gone, and has nobody to ring
-    }
-  }
   const std::string gone = kGone + hex(random_());
-  if (at && ::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0) {
+  if (::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0 && errno != ENOENT) {
     os::fail(errno, "cannot remove the folder of channel '" + definition.name + "'");
   }
-  // Rung once the names are gone: who wakes finds its line unlinked.
-  for (const Role role : {Role::sender, Role::receiver}) {
-    if (at) ::unlinkat(at.get(), line_name(role), 0);
-  }
-  for (const Descriptor& line : lines) os::ring(line);
-  lines.clear();  // their descriptors are wanted
   sealed_.erase(definition.generation);
   sweep(gone, &definition);
 }
