@@ -490,6 +490,10 @@ Store::Adopted Store::adopt(const Limits& limits) {
           "' is damaged: its shared memory has another owner, mode, size or inode than it was made "
           "with; remove it");
     }
+    // What was being written or replaced when the last registry died.
+    for (const std::string& entry : entries(at)) {
+      if (entry.starts_with('.')) ::unlinkat(at.get(), entry.c_str(), 0);
+    }
     in_use.insert(definition->forward.name);
     in_use.insert(definition->back.name);
     adopted.channels.push_back(std::move(*definition));
