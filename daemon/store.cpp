@@ -274,18 +274,21 @@ Definition Store::Creation::finish() {
 /// Removes a folder that is no channel's any more, and the segments that its definition names, if they are ours. Who
 /// holds one of its lines is rung: also where another registry began this, and died.
 void Store::sweep(const std::string& name, const Definition* definition) const {
-  std::vector<Descriptor> lines;
   if (const Descriptor folder = open_folder(channels_.get(), name)) {
     for (const Role role : {Role::sender, Role::receiver}) {
+      Descriptor line;
       try {
-        lines.push_back(os::open_as_holder(folder, line_name(role)));
+        line = os::open_as_holder(folder, line_name(role));
       } catch (const Error&) {
         continue;  // a line that is gone has nobody to ring
       }
+      // Killed behind any of these, the next registry finds the line and does them again. Rung once more behind the
+      // last, where the mark could not be set: who wakes finds its line without a name.
+      os::mark_removed(line);
+      os::ring(line);
       ::unlinkat(folder.get(), line_name(role), 0);
+      os::ring(line);
     }
-    // Rung once the names are gone: who wakes finds its line unlinked.
-    for (const Descriptor& line : lines) os::ring(line);
     for (const std::string& entry : entries(folder)) ::unlinkat(folder.get(), entry.c_str(), 0);
   }
   ::unlinkat(channels_.get(), name.c_str(), AT_REMOVEDIR);

@@ -57,7 +57,11 @@ void ring(const Descriptor& holder) noexcept;
 /// pages: then it is told of as rung.
 LineNews drain(const Descriptor& watcher) noexcept;
 
-/// Whether the FIFO still has a name: false once its channel was removed. Always true of a private line.
+/// Says for good that the FIFO's channel is removed, while it still has a name, so that a registry that takes over from
+/// one that died here can open it and ring its holders (the sticky bit, which only the owner can set).
+void mark_removed(const Descriptor& line) noexcept;
+/// Whether the FIFO still has a name, and isn't marked: false once its channel was removed. Always true of a private
+/// line.
 bool is_linked(const Descriptor& line) noexcept;
 
 }  // namespace nimsync::os
