@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -81,10 +82,18 @@ PrivateDaemon::~PrivateDaemon() {
   stop();
 }
 
-void PrivateDaemon::start() {
-  std::vector<std::string> command{NIMSYNCD, "--socket", socket(), "--state-dir", state(), "--log-level", "warn"};
+std::vector<std::string> PrivateDaemon::command() const {
+  const char* other = std::getenv("NIMSYNCD");
+  std::vector<std::string> command{other != nullptr ? other : NIMSYNCD, "--socket", socket(), "--state-dir", state()};
+  if (std::find(arguments_.begin(), arguments_.end(), "--log-level") == arguments_.end()) {
+    command.insert(command.end(), {"--log-level", "warn"});
+  }
   command.insert(command.end(), arguments_.begin(), arguments_.end());
-  pid_ = spawn(command);
+  return command;
+}
+
+void PrivateDaemon::start() {
+  pid_ = spawn(command());
   const bool answers = eventually([&] {
     try {
       return Registry::connect(socket()).info().pid == pid_;

@@ -54,6 +54,8 @@ class PrivateDaemon {
   PrivateDaemon& operator=(const PrivateDaemon&) = delete;
   ~PrivateDaemon();
 
+  /// What start() runs: the built nimsyncd, or the one that $NIMSYNCD names.
+  [[nodiscard]] std::vector<std::string> command() const;
   /// Starts it (again), and waits until it answers.
   void start();
   /// SIGTERM; its exit code.

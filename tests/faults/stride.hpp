@@ -1,0 +1,35 @@
+// How many of the points of a matrix are judged: all, or each N-th, beginning somewhere else each time.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ostream>
+#include <stdexcept>
+#include <string>
+
+namespace nimsync::testing {
+
+class Stride {
+ public:
+  /// $NIMSYNC_FAULTS_STRIDE, else `usual`.
+  explicit Stride(int usual = 1) : step_(usual) {
+    if (const char* given = std::getenv("NIMSYNC_FAULTS_STRIDE")) step_ = std::stoi(given);
+    if (step_ < 1) throw std::runtime_error("NIMSYNC_FAULTS_STRIDE must be 1 or more");
+    first_ = 1 + ::getpid() % step_;
+  }
+  [[nodiscard]] int step() const { return step_; }
+  [[nodiscard]] int first() const { return first_; }
+
+ private:
+  int step_;
+  int first_;
+};
+
+inline std::ostream& operator<<(std::ostream& out, const Stride& stride) {
+  if (stride.step() == 1) return out << " (all)";
+  return out << " (each " << stride.step() << "th from " << stride.first()
+             << " on; NIMSYNC_FAULTS_STRIDE=1 judges all)";
+}
+
+}  // namespace nimsync::testing
