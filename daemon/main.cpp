@@ -66,7 +66,6 @@ int main(int argc, char** argv) try {
       ->capture_default_str();
   app.add_option("--max-sealed", config.limits.sealed, "sealed channels; each takes two descriptors")
       ->capture_default_str();
-      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

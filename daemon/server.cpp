@@ -147,9 +147,14 @@ void Server::listen(const Config&) {
     acceptor_.bind(Protocol::endpoint(socket_path_));
     socket_is_ours_ = true;
     // Everybody may connect: who may do what is decided for each channel.
-    if (::chmod(socket_path_.c_str(), 0666) != 0) os::fail(errno, "cannot open " + socket_path_ + " to others");
+    if (::chmod(socket_path_.c_str(), 0666) != 0) {
+      const int error = errno;
+      ::unlink(socket_path_.c_str());
+      os::fail(error, "cannot open " + socket_path_ + " to others");
+    }
     acceptor_.listen();
   } catch (const boost::system::system_error& e) {
+    if (socket_is_ours_) ::unlink(socket_path_.c_str());
     os::fail(e.code().value(), "cannot listen at " + socket_path_);
   }
 }

@@ -336,12 +336,7 @@ void Session::remove(const protocol::RemoveCall& call) {
   Catalog::require_ownership(definition, caller_);
   for (const Role role : {Role::sender, Role::receiver}) {
     if (call.force) break;
-    std::optional<protocol::Peer> holder;
-    try {
-      holder = service_.store.holder(definition, role);
-    } catch (const Error&) {
-      break;  // without its folder or lines nobody can hold it
-    }
+    const auto holder = service_.store.holder(definition, role);
     if (!holder) continue;
     throw Error(Errc::in_use, "channel '" + definition.name + "' is in use: its " + protocol::name(role) + " is pid " +
                                   std::to_string(holder->pid) + " (" + holder->command + "), uid " +

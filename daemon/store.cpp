@@ -61,27 +61,45 @@ Descriptor open_folder(int at, const std::string& name) {
   return Descriptor(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
+/// Whether an error says that there is nothing of ours; any other one says that it can't be told now.
+bool is_absence(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EACCES;
+}
+
+/// Empty when there is no such folder. Error: it can't be told.
+Descriptor find_folder(const Descriptor& at, const std::string& name) {
+  Descriptor fd = open_folder(at.get(), name);
+  if (!fd && !is_absence(errno)) os::fail(errno, "cannot open the folder " + name);
+  return fd;
+}
+
+/// Nothing when there is no such file. Error: it can't be read.
 std::optional<std::string> read_file(const Descriptor& folder, const std::string& name) {
   const Descriptor file(::openat(folder.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file && !is_absence(errno)) os::fail(errno, "cannot open the file " + name);
   if (!file) return std::nullopt;
   std::string text(kMaxFile, '\0');
   const ssize_t size = ::read(file.get(), text.data(), text.size());
-  if (size < 0) return std::nullopt;
+  if (size < 0 && errno == EISDIR) return std::nullopt;
+  if (size < 0) os::fail(errno, "cannot read the file " + name);
   text.resize(static_cast<std::size_t>(size));
   return text;
 }
 
 std::vector<std::string> entries(const Descriptor& folder) {
   Descriptor again = open_folder(folder.get(), ".");
-  if (!again) os::fail(errno, "cannot open the state folder");
+  if (!again) os::fail(errno, "cannot read the state folder");
   const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(again.get()), ::closedir);
   if (!list) os::fail(errno, "cannot read the state folder");
   static_cast<void>(again.release());
   std::vector<std::string> names;
+  errno = 0;
   while (const dirent* entry = ::readdir(list.get())) {
     const std::string name = static_cast<const char*>(entry->d_name);
     if (name != "." && name != "..") names.push_back(name);
+    errno = 0;
   }
+  if (errno != 0) os::fail(errno, "cannot read the state folder");  // a part of it would be taken for all
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -115,6 +133,14 @@ std::uint64_t tail_of(const Descriptor& forward, const Geometry& geometry, std::
   return layout::find_tail(geometry, from, word_at).value_or(from);
 }
 
+/// Whether a line is there. Error: it can't be told.
+bool has_line(const Descriptor& folder, Role role) {
+  struct stat st {};
+  if (::fstatat(folder.get(), line_name(role), &st, AT_SYMLINK_NOFOLLOW) == 0) return S_ISFIFO(st.st_mode);
+  if (!is_absence(errno)) os::fail(errno, std::string("cannot look at the line ") + line_name(role));
+  return false;
+}
+
 /// The living holder of a side, from its line and its grant.
 std::optional<Peer> holder_in(const Descriptor& folder, Role role) {
   if (os::lease(os::open_as_watcher(folder, line_name(role))) != os::Lease::held) return std::nullopt;
@@ -130,13 +156,10 @@ std::optional<Peer> holder_in(const Descriptor& folder, Role role) {
   return peer;
 }
 
-/// Whether a side is held; not, when it has no lines any more.
+/// Whether a side is held. Error: it can't be told.
 bool is_held(const Descriptor& folder) {
-  try {
-    return holder_in(folder, Role::sender) || holder_in(folder, Role::receiver);
-  } catch (const Error&) {
-    return false;
-  }
+  return (has_line(folder, Role::sender) && holder_in(folder, Role::sender)) ||
+         (has_line(folder, Role::receiver) && holder_in(folder, Role::receiver));
 }
 
 /// A watcher that took a read lock on a line to keep holders out loses it: the line is made anew. Whoever watched the
@@ -147,7 +170,9 @@ void replace_line(const Descriptor& folder, const std::string& name) {
   ::unlinkat(folder.get(), temporary.c_str(), 0);
   os::make_line(folder, temporary);
   if (::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str()) != 0) {
-    os::fail(errno, "cannot replace the line " + name);
+    const int error = errno;
+    ::unlinkat(folder.get(), temporary.c_str(), 0);
+    os::fail(error, "cannot replace the line " + name);
   }
   os::ring(old);
 }
@@ -163,7 +188,9 @@ Store::Store(const std::string& state_dir, Random random) : random_(std::move(ra
     os::fail(errno, "cannot make the state folder " + wanted.string());
   }
   path_ = fs::canonical(wanted, error).string();
-  state_ = open_folder(AT_FDCWD, error ? wanted.string() : path_);
+  // The segments' names are made of it: with another one, none of the channels would be ours.
+  if (error) os::fail(error.value(), "cannot tell where the state folder " + wanted.string() + " is");
+  state_ = open_folder(AT_FDCWD, path_);
   if (!state_) os::fail(errno, "cannot open the state folder " + wanted.string());
   struct stat st {};
   if (::fstat(state_.get(), &st) != 0) os::fail(errno, "cannot look at the state folder " + path_);
@@ -208,7 +235,9 @@ void Store::write_file(const Descriptor& folder, const std::string& name, const 
     os::fail(error, "cannot write into the state folder " + path_);
   }
   if (::renameat(folder.get(), temporary.c_str(), folder.get(), name.c_str()) != 0) {
-    os::fail(errno, "cannot write into the state folder " + path_);
+    const int error = errno;
+    ::unlinkat(folder.get(), temporary.c_str(), 0);
+    os::fail(error, "cannot write into the state folder " + path_);
   }
 }
 
@@ -259,7 +288,11 @@ Definition Store::Creation::finish() {
       os::fail(errno, "cannot publish the folder of channel '" + definition_.name + "'");
     }
   } catch (...) {
-    store_->sweep(temporary, nullptr);
+    // By name: there may be no descriptors left, and that be why.
+    for (const char* file : {line_name(Role::sender), line_name(Role::receiver), kDefinition}) {
+      ::unlinkat(store_->channels_.get(), (temporary + "/" + file).c_str(), 0);
+    }
+    ::unlinkat(store_->channels_.get(), temporary.c_str(), AT_REMOVEDIR);
     throw;
   }
   if (definition_.sealed) {
@@ -271,41 +304,58 @@ Definition Store::Creation::finish() {
   return definition_;
 }
 
-/// Removes a folder that is no channel's any more, and the segments that its definition names, if they are ours. Who
-/// holds one of its lines is rung: also where another registry began this, and died.
-void Store::sweep(const std::string& name, const Definition* definition) const {
-  if (const Descriptor folder = open_folder(channels_.get(), name)) {
+/// What there is of a channel, with all that it takes to take it away: what can't be had is missed before anything is
+/// touched.
+struct Store::Remains {
+  Descriptor folder;
+  std::vector<std::pair<Role, Descriptor>> lines;
+  std::vector<std::string> files;
+  std::vector<std::string> segments;  // that are still the ones that were made
+};
+
+Store::Remains Store::remains(const std::string& name, const Definition* definition) const {
+  Remains found;
+  found.folder = find_folder(channels_, name);
+  if (found.folder) {
     for (const Role role : {Role::sender, Role::receiver}) {
-      Descriptor line;
-      try {
-        line = os::open_as_holder(folder, line_name(role));
-      } catch (const Error&) {
-        continue;  // a line that is gone has nobody to ring
+      if (has_line(found.folder, role)) {
+        found.lines.emplace_back(role, os::open_as_holder(found.folder, line_name(role)));
       }
-      // Killed behind any of these, the next registry finds the line and does them again. Rung once more behind the
-      // last, where the mark could not be set: who wakes finds its line without a name.
-      os::mark_removed(line);
-      os::ring(line);
-      ::unlinkat(folder.get(), line_name(role), 0);
-      os::ring(line);
     }
-    for (const std::string& entry : entries(folder)) ::unlinkat(folder.get(), entry.c_str(), 0);
+    found.files = entries(found.folder);
   }
-  ::unlinkat(channels_.get(), name.c_str(), AT_REMOVEDIR);
-  if (definition == nullptr || definition->sealed) return;
+  if (definition == nullptr || definition->sealed) return found;
   for (const SegmentId* id : {&definition->forward, &definition->back}) {
     const Descriptor segment = os::open_segment(id->name, os::Access::read_only);
-    if (segment && os::facts(segment).inode == id->inode) os::unlink_segment(id->name);
+    if (segment && os::facts(segment).inode == id->inode) found.segments.push_back(id->name);
   }
+  return found;
+}
+
+/// Removes a folder that is no channel's any more and what else there is, and rings who holds one of its lines: also
+/// where another registry began this, and died.
+void Store::sweep(const std::string& name, const Remains& found) const {
+  for (const auto& [role, line] : found.lines) {
+    // Killed behind any of these, the next registry finds the line and does them again. Rung once more behind the last,
+    // where the mark could not be set: who wakes finds its line without a name.
+    os::mark_removed(line);
+    os::ring(line);
+    ::unlinkat(found.folder.get(), line_name(role), 0);
+    os::ring(line);
+  }
+  for (const std::string& file : found.files) ::unlinkat(found.folder.get(), file.c_str(), 0);
+  ::unlinkat(channels_.get(), name.c_str(), AT_REMOVEDIR);
+  for (const std::string& segment : found.segments) os::unlink_segment(segment);
 }
 
 void Store::remove(const Definition& definition) {
   const std::string gone = kGone + hex(random_());
+  const Remains found = remains(definition.name, &definition);
   if (::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0 && errno != ENOENT) {
     os::fail(errno, "cannot remove the folder of channel '" + definition.name + "'");
   }
   sealed_.erase(definition.generation);
-  sweep(gone, &definition);
+  sweep(gone, found);
 }
 
 bool Store::is_orphan(const Definition& definition) const {
@@ -313,7 +363,9 @@ bool Store::is_orphan(const Definition& definition) const {
 }
 
 bool Store::is_over(const Definition& definition) const {
-  return is_orphan(definition) && !is_held(open_folder(channels_.get(), definition.name));
+  if (!is_orphan(definition)) return false;
+  const Descriptor at = find_folder(channels_, definition.name);
+  return !at || !is_held(at);
 }
 
 Store::Segments Store::segments(const Definition& definition, os::Access forward, os::Access back) const {
@@ -334,7 +386,9 @@ bool Store::are_intact(const Segments& segments, const Definition& definition) {
 }
 
 std::optional<Peer> Store::holder(const Definition& definition, Role role) const {
-  return holder_in(folder(definition.name), role);
+  const Descriptor at = find_folder(channels_, definition.name);
+  if (!at || !has_line(at, role)) return std::nullopt;  // then nobody can hold it
+  return holder_in(at, role);
 }
 
 std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, const Peer& peer) {
@@ -438,7 +492,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
   std::set<std::string> in_use;
   bool unreadable = false;
   for (const std::string& name : entries(channels_)) {
-    const Descriptor at = open_folder(channels_.get(), name);
+    const Descriptor at = find_folder(channels_, name);
     const auto text = at ? read_file(at, kDefinition) : std::nullopt;
     std::optional<Definition> definition;
     std::string reason = "it has no definition";
@@ -455,7 +509,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
       }
     }
     if (name.starts_with('.')) {
-      sweep(name, definition ? &*definition : nullptr);
+      sweep(name, remains(name, definition ? &*definition : nullptr));
       adopted.remarks.push_back("swept the remains of a channel in " + name);
       continue;
     }
@@ -467,6 +521,10 @@ Store::Adopted Store::adopt(const Limits& limits) {
       unreadable = unreadable || (!definition && text);
       continue;
     }
+    // What was being written or replaced when the last registry died.
+    for (const std::string& entry : entries(at)) {
+      if (entry.starts_with('.')) ::unlinkat(at.get(), entry.c_str(), 0);
+    }
     if (definition->sealed) {
       if (is_held(at)) {
         adopted.remarks.push_back(
@@ -475,7 +533,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
             "who hold it go on");
         adopted.channels.push_back(std::move(*definition));
       } else {
-        sweep(name, nullptr);
+        sweep(name, remains(name, nullptr));
         adopted.remarks.push_back("dropped channel '" + name +
                                   "': its sealed memory went with the registry that made it");
       }
@@ -483,7 +541,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
     }
     const Segments both = segments(*definition, os::Access::read_only, os::Access::read_only);
     if (!both.forward && !both.back) {
-      sweep(name, nullptr);
+      sweep(name, remains(name, nullptr));
       adopted.remarks.push_back("dropped channel '" + name + "': its shared memory is gone");
       continue;
     }
@@ -492,10 +550,6 @@ Store::Adopted Store::adopt(const Limits& limits) {
           "channel '" + name +
           "' is damaged: its shared memory has another owner, mode, size or inode than it was made "
           "with; remove it");
-    }
-    // What was being written or replaced when the last registry died.
-    for (const std::string& entry : entries(at)) {
-      if (entry.starts_with('.')) ::unlinkat(at.get(), entry.c_str(), 0);
     }
     in_use.insert(definition->forward.name);
     in_use.insert(definition->back.name);

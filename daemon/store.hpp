@@ -64,17 +64,18 @@ class Store {
 
   /// Whether it is a sealed channel whose memory went with the registry that made it.
   [[nodiscard]] bool is_orphan(const Definition& definition) const;
-  /// Whether it is one that nobody holds any more: to be removed.
+  /// Whether it is one that nobody holds any more: to be removed. Error: it can't be told.
   [[nodiscard]] bool is_over(const Definition& definition) const;
 
-  /// Takes a channel away: its name first, then its lines (and rings both), then its memory.
+  /// Takes a channel away: its name first, then its lines (and rings both), then its memory. An Error leaves it as it
+  /// was.
   void remove(const Definition& definition);
 
   /// The descriptors that make a side: forward segment, return segment, own line with its lease, the peer's line.
   /// Errors: in_use, naming the holder; corrupted, when the segments aren't what was made, or of an orphan.
   std::array<os::Descriptor, 4> grant(const Definition& definition, protocol::Role role, const protocol::Peer& peer);
 
-  /// The living holder of a side.
+  /// The living holder of a side; nothing too when its folder or line is gone. Error: it can't be told.
   [[nodiscard]] std::optional<protocol::Peer> holder(const Definition& definition, protocol::Role role) const;
   /// Everything that can be said of a channel now. Never throws for what clients did to its memory: the state is
   /// "damaged".
@@ -84,7 +85,8 @@ class Store {
     std::vector<Definition> channels;
     std::vector<std::string> remarks;  // what was swept, and what is foreign or damaged and was left alone
   };
-  /// Finds what an earlier registry left. Call once, before anything else.
+  /// Finds what an earlier registry left. Call once, before anything else. Error: something can't be read now; nothing
+  /// that might be a channel's is swept then.
   Adopted adopt(const Limits& limits);
 
   [[nodiscard]] const std::string& path() const { return path_; }
@@ -103,7 +105,9 @@ class Store {
   [[nodiscard]] std::string segment_name(std::uint64_t id, char side) const;
   [[nodiscard]] os::Descriptor folder(const std::string& name) const;
   void write_file(const os::Descriptor& folder, const std::string& name, const std::string& text) const;
-  void sweep(const std::string& name, const Definition* definition) const;
+  struct Remains;
+  [[nodiscard]] Remains remains(const std::string& name, const Definition* definition) const;
+  void sweep(const std::string& name, const Remains& found) const;
 
   std::string path_;
   std::string prefix_;  // of our segments' names

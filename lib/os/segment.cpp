@@ -169,10 +169,13 @@ std::vector<std::string> segments_named(const std::string& prefix) {
   std::vector<std::string> names;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(kFolder), ::closedir);
   if (!folder) fail(errno, std::string("cannot read ") + kFolder);
+  errno = 0;
   while (const dirent* entry = ::readdir(folder.get())) {
     const std::string name = static_cast<const char*>(entry->d_name);
     if (name.starts_with(prefix)) names.push_back("/" + name);
+    errno = 0;
   }
+  if (errno != 0) fail(errno, std::string("cannot read ") + kFolder);
   return names;
 }
 
