@@ -358,6 +358,7 @@ std::vector<std::string> World::inspect() {
     make({.name = kPlain});
     inspect_use(kPlain, complaints);
     old_->remove(kPlain);
+    for (auto& [name, fate] : fates_) fate = Fate::gone;
     inspect_machine(complaints, ", with the scenario's channels removed");
     const std::size_t descriptors = settled_descriptors(complaints);
     if (descriptors != idle_descriptors_) {
