@@ -34,7 +34,7 @@ std::span<const FallibleCall> fallible_calls() {
       {SYS_fallocate, "fallocate", {ENOSPC, EINTR, EIO, ENOMEM}},
       {SYS_memfd_create, "memfd_create", {EMFILE, ENOMEM}},
       {SYS_getdents64, "getdents64", {ENOMEM, EIO}},
-      {SYS_read, "read", {EIO, ENOMEM, EAGAIN}},
+      {SYS_read, "read", {EIO, ENOMEM}},
       {SYS_pread64, "pread64", {EIO, ENOMEM}},
       {SYS_write, "write", {ENOSPC, EIO, ENOMEM, EAGAIN}},
       {SYS_pwrite64, "pwrite64", {ENOSPC, EIO, ENOMEM}},
@@ -76,7 +76,7 @@ bool can_fail(const Stop& stop, int error) {
     case SYS_openat:
       return error != ENOSPC || (stop.arguments[2] & O_CREAT) != 0;
     case SYS_read:
-      return error == EAGAIN ? !is_file : is_file;
+      return is_file;
     case SYS_write:
       return error == EAGAIN ? !is_file : is_file;
     case SYS_fcntl:
