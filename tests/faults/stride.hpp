@@ -28,7 +28,7 @@ class Stride {
 
 inline std::ostream& operator<<(std::ostream& out, const Stride& stride) {
   if (stride.step() == 1) return out << " (all)";
-  return out << " (each " << stride.step() << "th from " << stride.first()
+  return out << " (one of " << stride.step() << ", from " << stride.first()
              << " on; NIMSYNC_FAULTS_STRIDE=1 judges all)";
 }
 
