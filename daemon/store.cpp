@@ -217,6 +217,11 @@ std::string Store::segment_name(std::uint64_t id, char side) const {
   return "/" + prefix_ + hex(id) + "." + side;
 }
 
+bool Store::is_own_name(const std::string& segment) const {
+  return segment.starts_with("/" + prefix_) && segment.size() == segment_name(0, 'f').size() &&
+         segment.find('/', 1) == std::string::npos;
+}
+
 Descriptor Store::folder(const std::string& name) const {
   Descriptor fd = open_folder(channels_.get(), name);
   if (!fd) os::fail(errno, "cannot open the folder of channel '" + name + "'");
@@ -500,8 +505,9 @@ Store::Adopted Store::adopt(const Limits& limits) {
       try {
         definition = from_text(*text, limits, os::page_bytes());
         for (const SegmentId* id : {&definition->forward, &definition->back}) {
-          if (!definition->sealed && !id->name.starts_with("/" + prefix_))
+          if (!definition->sealed && !is_own_name(id->name)) {
             throw Error(Errc::corrupted, "its segments are another registry's");
+          }
         }
       } catch (const Error& e) {
         definition.reset();

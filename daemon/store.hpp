@@ -103,6 +103,8 @@ class Store {
   [[nodiscard]] static bool are_intact(const Segments& segments, const Definition& definition);
 
   [[nodiscard]] std::string segment_name(std::uint64_t id, char side) const;
+  /// Whether segment_name() could have made it.
+  [[nodiscard]] bool is_own_name(const std::string& segment) const;
   [[nodiscard]] os::Descriptor folder(const std::string& name) const;
   void write_file(const os::Descriptor& folder, const std::string& name, const std::string& text) const;
   struct Remains;

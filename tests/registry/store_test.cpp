@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "os/line.hpp"
@@ -114,6 +115,23 @@ TEST_F(StoreTest, AdoptsWhatAnEarlierOneMade) {
   EXPECT_TRUE(adopted.remarks.empty());
   EXPECT_EQ(store.describe(a).state, "idle");
   store.remove(a);
+}
+
+TEST_F(StoreTest, AdoptsTheOthersWhenADefinitionNamesSegmentsThatCannotBe) {
+  Store store(state(), Numbers());
+  const Definition a = make(store, "a");
+  const Definition b = make(store, "b");
+  for (const std::string& tail : {std::string("/x"), std::string(300, 'x')}) {
+    Definition impossible = b;
+    impossible.forward.name += tail;
+    std::ofstream(state() + "/channels/b/definition") << to_text(impossible);
+    const auto adopted = store.adopt({});
+    EXPECT_EQ(adopted.channels, (std::vector<Definition>{a}));
+    EXPECT_FALSE(adopted.remarks.empty());
+    EXPECT_EQ(segments(a), 4U) << "nothing is swept while nobody knows whose it is";
+  }
+  store.remove(a);
+  store.remove(b);
 }
 
 TEST_F(StoreTest, TouchesNothingOfAnotherInstance) {
