@@ -91,8 +91,65 @@ mutant(the_room_is_looked_at_again_for_each_message ${STAMPED} send_stamped
     if (state_.position == state_.limit) [[unlikely]] {
       const Status status = pass_limit();")
 
+mutant(the_capacity_of_a_header_is_not_compared ${LAYOUT} attach
+"  if (found.capacity != expected.capacity) return \"capacity\";"
+"")
+
+mutant(a_misaligned_head_is_attached_to lib/client/endpoint.cpp attach
+"    if (head > layout::kPositionMask || !aligned) throw"
+"    if (head > layout::kPositionMask) throw")
+
+mutant(a_tail_beyond_the_ring_is_attached_to lib/client/endpoint.cpp attach
+"    if (!tail || *tail - head > memory.geometry.capacity) throw"
+"    if (!tail) throw")
+
 mutant(the_limit_of_a_message_is_dropped lib/protocol/varlink.cpp protocol
 "  if (size > kMaxMessage) throw Malformed(\"a message is longer than \" + std::to_string(kMaxMessage) + \" bytes\");"
 "")
+
+mutant(the_limit_of_nesting_is_dropped lib/protocol/varlink.cpp protocol
+"      if (++depth > kMaxNesting) return true;"
+"      ++depth;")
+
+mutant(a_number_out_of_range_is_cut lib/protocol/messages.cpp protocol
+"    const auto number = json.get<std::int64_t>();
+    if (!std::in_range<T>(number)) throw InvalidParameter(member);"
+"    const auto number = json.get<std::int64_t>();")
+
+mutant(the_size_of_a_definition_overflows daemon/catalog.cpp definition
+"  if ((!frames && geometry.capacity > limits.channel_bytes / layout::stride(geometry.layout, geometry.size)) ||
+      memory_of"
+"  if (memory_of")
+
+mutant(a_definition_is_believed_beyond_its_limits daemon/catalog.cpp definition
+"    if (require_geometry(definition.name, definition.shape.geometry, loosest, page) != definition.shape.geometry) {"
+"    if (false) {")
+
+mutant(segments_of_any_name_are_adopted daemon/store.cpp definition
+"          if (!is_own_name(id->name)) throw Error(Errc::corrupted, \"its segments are another registry's\");"
+"")
+
+mutant(any_size_of_a_segment_is_intact daemon/store.cpp definition
+"         os::facts(segment) == os::SegmentFacts{.inode = id.inode, .bytes = bytes, .owner = ::geteuid(), .mode = 0600};"
+"         os::facts(segment).owner == ::geteuid() && (bytes != 0 || id.inode != 0);")
+
+mutant(descriptors_of_a_client_stay_open daemon/session.cpp session
+"  splitter_.add(std::span(buffer).first(got.bytes));
+  serve();"
+"  for (os::Descriptor& each : unsolicited) static_cast<void>(each.release());
+  splitter_.add(std::span(buffer).first(got.bytes));
+  serve();")
+
+mutant(a_call_without_a_reply_is_answered daemon/session.cpp session
+"  oneway_ = call.oneway;"
+"  oneway_ = false;")
+
+mutant(a_watcher_stays_when_it_has_gone daemon/session.cpp session
+"  fd_.reset();
+  outgoing_.clear();
+  job_ = nullptr;"
+"  outgoing_.clear();
+  job_ = nullptr;
+  return;")
 
 end_mutants()
