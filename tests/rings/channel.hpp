@@ -16,14 +16,21 @@
 
 namespace nimsync::rings_test {
 
+/// What became of a message, or of who waited for it.
+enum class Fault : std::uint8_t { other, lost, torn, doubled, hung };
+
 /// A check that failed.
 class Broken : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Broken(const std::string& what, Fault fault = Fault::other) : std::runtime_error(what), fault_(fault) {}
+  [[nodiscard]] Fault fault() const noexcept { return fault_; }
+
+ private:
+  Fault fault_;
 };
 
-inline void require(bool holds, const std::string& what) {
-  if (!holds) throw Broken(what);
+inline void require(bool holds, const std::string& what, Fault fault = Fault::other) {
+  if (!holds) throw Broken(what, fault);
 }
 
 inline std::string text(Status status) {
@@ -90,21 +97,25 @@ class Channel {
   Channel(const Kind& kind, const Geometry& geometry)
       : kind_(kind), segments_(geometry), mapping_(segments_, Mapping::Rights::both) {}
   Channel(const Kind& kind, std::uint64_t capacity) : Channel(kind, rings_test::geometry(kind, capacity)) {}
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+  virtual ~Channel() = default;
 
   [[nodiscard]] const Kind& kind() const { return kind_; }
   [[nodiscard]] const Geometry& geometry() const { return segments_.geometry(); }
   [[nodiscard]] const Segments& segments() const { return segments_; }
   [[nodiscard]] Mapping& mapping() { return mapping_; }
+  [[nodiscard]] const Mapping& mapping() const { return mapping_; }
   [[nodiscard]] const RingMemory& memory() const { return mapping_.memory(); }
   [[nodiscard]] Message message(std::uint64_t n) const { return rings_test::message(geometry(), n); }
 
   /// The first sender or receiver, or a successor that goes on where the memory says.
-  [[nodiscard]] std::unique_ptr<Sending> sender() const {
+  [[nodiscard]] virtual std::unique_ptr<Sending> sender() const {
     const auto resume = kind_.resume_sending(memory());
     require(resume.has_value(), "a successor can't find the tail");
     return kind_.sending(memory(), *resume);
   }
-  [[nodiscard]] std::unique_ptr<Receiving> receiver() const {
+  [[nodiscard]] virtual std::unique_ptr<Receiving> receiver() const {
     return kind_.receiving(memory(), Kind::resume_receiving(memory()));
   }
 

@@ -67,7 +67,7 @@ inline void take(const Channel& channel, View shown, Log& log) {
   const std::uint64_t n = number_of(shown);
   const Message wanted = channel.message(n);
   require(shown.size() == wanted.size() && std::equal(shown.begin(), shown.end(), wanted.begin()),
-          "a damaged message, after" + text(log));
+          "a damaged message, after" + text(log), Fault::torn);
   log.push_back(n);
 }
 
@@ -214,6 +214,7 @@ inline Log succeed(Channel& channel, const Image& image) {
   next = kThird;
   send_all(channel, *sender, next, sent, 2);
   receive_all(channel, *receiver, received, 2);
+  receiver.reset();
   receiver = channel.receiver();
   receive_all(channel, *receiver, received);
   // Once around.
@@ -230,6 +231,43 @@ inline Log succeed(Channel& channel, const Image& image) {
   received.resize(received.size() - sent.size());
   return received;
 }
+
+/// What successors may see while one operation is under way: what is there before it and after it, and each step
+/// between (prefixes of what a sender sends, suffixes of what a receiver hasn't taken), and never one that was passed.
+class Judge {
+ public:
+  /// `waiting` was there before the operation, which sends or receives `done`.
+  Judge(bool sends, Log waiting, Log done) : sends_(sends), all_(std::move(waiting)), done_(std::move(done)) {
+    if (sends) all_.insert(all_.end(), done_.begin(), done_.end());
+  }
+
+  /// What successors saw over the next image.
+  void add(const Log& seen) {
+    const std::string what = "of" + text(all_) + " with" + text(done_) + " in flight were received" + text(seen);
+    const std::size_t least = all_.size() - done_.size();  // what the operation has nothing to do with
+    for (const std::uint64_t each : seen) {
+      if (each != kEnd) require(std::count(seen.begin(), seen.end(), each) == 1, what, Fault::doubled);
+    }
+    require(seen.size() >= least, what, Fault::lost);
+    require(seen.size() <= all_.size(), what, Fault::doubled);
+    require(sends_ ? std::equal(seen.begin(), seen.end(), all_.begin())
+                   : std::equal(seen.rbegin(), seen.rend(), all_.rbegin()),
+            what, Fault::lost);
+    const std::size_t made = sends_ ? seen.size() - least : all_.size() - seen.size();
+    require(made >= progress_, "a message that was committed, or released, is not any more: " + what,
+            sends_ ? Fault::lost : Fault::doubled);
+    progress_ = made;
+  }
+
+  /// After the last image.
+  void finish() const { require(progress_ == done_.size(), "done, and not all of" + text(done_) + " is", Fault::lost); }
+
+ private:
+  bool sends_;
+  Log all_;
+  Log done_;
+  std::size_t progress_ = 0;
+};
 
 /// See the top. The Kind's policy is Watched.
 inline void check_crashes(const Kind& kind, const Scene& scene, Operation operation) try {
@@ -260,28 +298,9 @@ inline void check_crashes(const Kind& kind, const Scene& scene, Operation operat
   }
   recorder.record();
 
-  // What is there before and after the operation, and each step between: prefixes of the one, suffixes of the other.
-  Log all = waiting;
-  if (sends) all.insert(all.end(), done.begin(), done.end());
-  std::uint64_t progress = 0;
-  for (const Image& image : recorder.images()) {
-    const Log seen = succeed(after, image);
-    std::uint64_t made = 0;
-    if (sends) {
-      require(seen.size() >= waiting.size() && seen.size() <= all.size() &&
-                  std::equal(seen.begin(), seen.end(), all.begin()),
-              "of" + text(all) + " were received" + text(seen));
-      made = seen.size() - waiting.size();
-    } else {
-      require(seen.size() <= all.size() && seen.size() + done.size() >= all.size() &&
-                  std::equal(seen.rbegin(), seen.rend(), all.rbegin()),
-              "of" + text(all) + " were received" + text(seen) + " when" + text(done) + " were in flight");
-      made = all.size() - seen.size();
-    }
-    require(made >= progress, "a message that was committed, or released, is not any more");
-    progress = made;
-  }
-  require(progress == done.size(), "done, and not all of" + text(done) + " is");
+  Judge judge(sends, waiting, done);
+  for (const Image& image : recorder.images()) judge.add(succeed(after, image));
+  judge.finish();
 } catch (const Broken& broken) {
   throw Broken(text(kind, scene, operation) + ": " + broken.what());
 }
