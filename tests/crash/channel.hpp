@@ -234,6 +234,7 @@ class BytesSender final : public SendingEnd {
     tx_.perform([&](auto& tx) NIMSYNC_MARKED { tx.close(); });
   }
   Status send(View message) override {
+    message = placed(message);
     return tx_.in_place([&](auto& tx) NIMSYNC_MARKED { return tx.send(message); });
   }
   Status check() override {

@@ -147,7 +147,8 @@ class Stage {
   /// How often the peer is told of a loss now.
   [[nodiscard]] unsigned told() const {
     unsigned losses = 0;
-    while ((sender ? sender->check() : receiver->check()) == Status::peer_lost) ++losses;
+    constexpr unsigned kMost = 10;
+    while (losses < kMost && (sender ? sender->check() : receiver->check()) == Status::peer_lost) ++losses;
     return losses;
   }
 
@@ -193,24 +194,27 @@ struct Steps {
 };
 
 /// Looks at the memory after another instruction.
-inline void take(const Stage& stage, Steps& steps) {
-  steps.trace.push_back(stage.process->point());
-  if (steps.images.empty() || !stage.channel.shows(steps.images.back())) {
-    steps.images.push_back(stage.channel.mapping().image());
+inline void take(const Channel& channel, const Stepped& process, Steps& steps) {
+  steps.trace.push_back(process.point());
+  if (steps.images.empty() || !channel.shows(steps.images.back())) {
+    steps.images.push_back(channel.mapping().image());
   }
   steps.at.push_back(steps.images.size() - 1);
 }
 
-/// The oracle over all images, `waiting` having been there before the operation. Errors of attaching are faults too.
+/// What successors see over an image. That they can't attach is a fault too.
+inline Log succeed(Channel& after, const Image& image) try {
+  return rings_test::succeed(after, image);
+} catch (const Error& error) {
+  throw Broken(std::string("a successor can't attach: ") + error.what(), Fault::lost);
+}
+
+/// The oracle over all images, `waiting` having been there before the operation.
 inline void judge(const Plan& plan, Steps& steps, const Log& waiting, const Log& done, Tally& tally) {
   Channel after(plan.kind, plan.scene.capacity);
   rings_test::Judge judge(plan.sends(), waiting, done);
   for (const Image& image : steps.images) {
-    try {
-      steps.seen.push_back(rings_test::succeed(after, image));
-    } catch (const Error& error) {
-      throw Broken(std::string("a successor can't attach: ") + error.what(), Fault::lost);
-    }
+    steps.seen.push_back(succeed(after, image));
     judge.add(steps.seen.back());
   }
   judge.finish();
@@ -222,7 +226,7 @@ inline void judge(const Plan& plan, Steps& steps, const Log& waiting, const Log&
 inline Steps record(const Plan& plan, Tally& tally) {
   Steps steps;
   Stage stage(plan);
-  while (stage.process->step() != Stepped::Stop::ended) take(stage, steps);
+  while (stage.process->step() != Stepped::Stop::ended) take(stage.channel, *stage.process, steps);
   Log waiting = stage.waiting;
   if (plan.sends()) {
     append(waiting, stage.process->before());
@@ -349,6 +353,107 @@ inline void check_operation(const Plan& plan, const Extent& extent, std::size_t 
   } catch (const Broken& broken) {
     tally.blame(broken);
     throw Broken(text(plan) + ", point " + std::to_string(point) + ": " + broken.what(), broken.fault());
+  }
+}
+
+/// See the top: over each image of the plan's operation an endpoint of either side attaches, and dies as it does. One
+/// in `kill_every` points is a real kill, after which others go on over the very memory and lines.
+inline void check_attaching(const Plan& plan, std::size_t kill_every, std::size_t salt, Tally& tally) {
+  std::string where = "recording";
+  try {
+    Tally ignored;
+    const Steps died = record(plan, ignored);
+    for (std::size_t image = 0; image < died.images.size(); ++image) {
+      for (const Role role : {Role::sender, Role::receiver}) {
+        where = "a " + std::string(role == Role::sender ? "sender" : "receiver") + " attaches over image " +
+                std::to_string(image);
+        const auto attach = [role](const Channel& channel) {
+          return std::make_unique<Stepped>([&channel, role](Marks& marks) {
+            marks.on();
+            const auto sender = role == Role::sender ? channel.attach_sender(marks) : nullptr;
+            const auto receiver = role == Role::receiver ? channel.attach_receiver(marks) : nullptr;
+            marks.off();
+          });
+        };
+        Steps steps;
+        Channel channel(plan.kind, plan.scene.capacity);
+        channel.mapping().restore(died.images[image]);
+        const auto process = attach(channel);
+        while (process->step() != Stepped::Stop::ended) take(channel, *process, steps);
+        Channel after(plan.kind, plan.scene.capacity);
+        const auto require_same = [&](const Log& seen) {
+          require(seen == died.seen[image],
+                  "of" + rings_test::text(died.seen[image]) + " were received" + rings_test::text(seen), Fault::lost);
+        };
+        for (const Image& each : steps.images) require_same(succeed(after, each));
+        tally.points += steps.trace.size();
+        tally.images += steps.images.size();
+        for (std::size_t point = 0; point < steps.trace.size(); ++point) {
+          if (!Extent::has(kill_every, point, salt++)) continue;
+          Channel live(plan.kind, plan.scene.capacity);
+          live.mapping().restore(died.images[image]);
+          const os::Descriptor line = live.watch(role);
+          const auto victim = attach(live);
+          require(victim->run_to(steps.trace, point), "a process that attaches alike comes to another point");
+          victim->kill();
+          require_dead(line);
+          require_same(succeed(live, live.mapping().image()));
+          ++tally.kills;
+        }
+      }
+    }
+  } catch (const Broken& broken) {
+    tally.blame(broken);
+    throw Broken(text(plan) + ", " + where + ": " + broken.what(), broken.fault());
+  }
+}
+
+/// See the top: an endpoint that is armed, so that there is something to take back, leaves; a sender closes before.
+inline void check_leaving(const Kind& kind, Role role, bool closes, Tally& tally) {
+  const bool sends = role == Role::sender;
+  Channel channel(kind, kind.framed() ? rings_test::page() : 4);
+  const layout::Header& own = sends ? channel.memory().forward_header()->common : *channel.memory().return_header();
+  const os::Descriptor line = channel.watch(role);
+  const auto receiver = sends ? channel.attach_receiver() : nullptr;
+  const auto sender = sends ? nullptr : channel.attach_sender();
+  Stepped process([&](Marks& marks) {
+    Log log;
+    if (sends) {
+      const auto tx = channel.attach_sender(marks);
+      std::uint64_t next = 0;
+      rings_test::send_all(channel, *tx, next, log, rings_test::page());
+      marks.report(log, true);
+      require(tx->arm(), "a sender doesn't arm over a full ring");
+      marks.on();
+      if (closes) tx->close();
+      tx->leave();
+      marks.report(closes ? Log{kEnd} : Log{});
+    } else {
+      const auto rx = channel.attach_receiver(marks);
+      require(rx->arm(), "a receiver doesn't arm over an empty ring");
+      marks.on();
+      rx->leave();
+    }
+    marks.off();
+  });
+  try {
+    Steps steps;
+    bool is_free = false;
+    while (process.step() != Stepped::Stop::ended) {
+      const std::size_t before = steps.images.size();
+      take(channel, process, steps);
+      require(!is_free || steps.images.size() == before, "written when the lease had been given back");
+      is_free = os::lease(line) == os::Lease::free;
+      require(!is_free || own.sleep_epoch % 2 == 0, "the lease is given back by who has announced to sleep");
+    }
+    require(is_free, "who left still has the lease");
+    judge({kind, {channel.geometry().capacity, 0, 0}, sends ? Operation::close : Operation::peek}, steps,
+          process.before(), process.done(), tally);
+  } catch (const Broken& broken) {
+    tally.blame(broken);
+    throw Broken(kind.name + (sends ? ", a sender " : ", a receiver ") + (closes ? "closes and " : "") +
+                     "leaves: " + broken.what(),
+                 broken.fault());
   }
 }
 

@@ -3,11 +3,12 @@
 //
 // Each test prints what it judged. NIMSYNC_CRASH_STRIDE=1 takes every point also where the usual run takes one in a
 // few, NIMSYNC_CRASH_SEED others of them.
-#include "tests/crash/crash_checks.hpp"
+#include "tests/crash/waiting_checks.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <functional>
 
 namespace nimsync::crash_test {
 namespace {
@@ -36,25 +37,36 @@ class Crash : public ::testing::TestWithParam<Case> {
     RecordProperty("doubled", std::to_string(tally.doubled));
   }
 
+  void run(const std::function<void()>& check) {
+    try {
+      check();
+    } catch (const std::exception& e) {
+      ADD_FAILURE() << e.what();
+    }
+  }
+
   template <std::size_t N>
   void check(const Operation (&operations)[N]) {
     std::size_t salt = seed();
+    every_ = stride(GetParam().act_every);
     const Extent extent{.kill_every = stride(7), .act_every = every_};
     for (const Scene& scene : scenes(GetParam().kind)) {
       for (const Operation operation : operations) {
         for (const bool warm : {false, true}) {
-          try {
-            check_operation({GetParam().kind, scene, operation, warm}, extent, salt++, tally);
-          } catch (const std::exception& e) {
-            ADD_FAILURE() << e.what();
-          }
+          run([&] { check_operation({GetParam().kind, scene, operation, warm}, extent, salt++, tally); });
         }
       }
     }
   }
 
+  /// Messages wait, and a batch lies over the ring's end.
+  static Scene middle() {
+    const bool framed = GetParam().kind.framed();
+    return framed ? Scene{rings_test::page(), wrapping(rings_test::page()) - 1, 2} : Scene{4, 2, 2};
+  }
+
   Tally tally;
-  std::size_t every_ = stride(GetParam().act_every);
+  std::size_t every_ = 1;
 };
 
 TEST_P(Crash, OfASenderAtAnyInstructionLosesNothingCommittedAndShowsNothingElse) {
@@ -72,6 +84,45 @@ TEST_P(Crash, OfAReceiverAtAnyInstructionRepeatsOnlyWhatWasNotReleased) {
   EXPECT_GT(tally.kills, 50U);
   EXPECT_GT(tally.acts, 100U);
   EXPECT_GT(tally.redelivered, 3U);
+}
+
+TEST_P(Crash, OfASuccessorAtAnyInstructionOfItsAttachingLeavesWhatItFound) {
+  std::size_t salt = seed();
+  every_ = stride(499);
+  for (const Operation operation : rings_test::kSenders) {
+    run([&] { check_attaching({GetParam().kind, middle(), operation, true}, every_, salt++, tally); });
+  }
+  for (const Operation operation : rings_test::kReceivers) {
+    run([&] { check_attaching({GetParam().kind, middle(), operation, true}, every_, salt++, tally); });
+  }
+  EXPECT_GT(tally.points, 5000U);
+  EXPECT_GT(tally.images, 100U);
+  EXPECT_GT(tally.kills, 10U);
+}
+
+TEST_P(Crash, OfAnEndpointThatLeavesAtAnyInstructionFindsItsSegmentWhole) {
+  run([&] { check_leaving(GetParam().kind, Role::sender, false, tally); });
+  run([&] { check_leaving(GetParam().kind, Role::sender, true, tally); });
+  run([&] { check_leaving(GetParam().kind, Role::receiver, false, tally); });
+  EXPECT_GT(tally.points, 300U);
+}
+
+TEST_P(Crash, AndWhateverElseThePeerDoesAtAnyInstructionOfASleepersWayWakesIt) {
+  every_ = stride(13);
+  std::size_t salt = seed();
+  run([&] { check_waiting(GetParam().kind, Role::receiver, every_, salt, tally); });
+  run([&] { check_waiting(GetParam().kind, Role::sender, every_, salt + 5, tally); });
+  EXPECT_GT(tally.points, 500U);
+  EXPECT_GT(tally.acts, 100U);
+}
+
+TEST_P(Crash, AtAnyInstructionOfACallThatWakesItsPeerWakesIt) {
+  every_ = stride(5);
+  std::size_t salt = seed();
+  for (const Operation operation : {Operation::send, Operation::close, Operation::receive}) {
+    run([&] { check_waking(GetParam().kind, operation, every_, salt++, tally); });
+  }
+  EXPECT_GT(tally.kills, 20U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rings, Crash,
