@@ -89,12 +89,14 @@ TEST_P(Crash, OfAReceiverAtAnyInstructionRepeatsOnlyWhatWasNotReleased) {
 TEST_P(Crash, OfASuccessorAtAnyInstructionOfItsAttachingLeavesWhatItFound) {
   std::size_t salt = seed();
   every_ = stride(499);
-  for (const Operation operation : rings_test::kSenders) {
+  const auto attach_after = [&](Operation operation) {
+    // The kinds that differ little from others: after two operations only, in the usual run.
+    const bool is_first = operation == Operation::send_some || operation == Operation::receive;
+    if (!is_first && stride(GetParam().act_every) != 1) return;
     run([&] { check_attaching({GetParam().kind, middle(), operation, true}, every_, salt++, tally); });
-  }
-  for (const Operation operation : rings_test::kReceivers) {
-    run([&] { check_attaching({GetParam().kind, middle(), operation, true}, every_, salt++, tally); });
-  }
+  };
+  for (const Operation operation : rings_test::kSenders) attach_after(operation);
+  for (const Operation operation : rings_test::kReceivers) attach_after(operation);
   EXPECT_GT(tally.points, 5000U);
   EXPECT_GT(tally.images, 100U);
   EXPECT_GT(tally.kills, 10U);
@@ -108,7 +110,7 @@ TEST_P(Crash, OfAnEndpointThatLeavesAtAnyInstructionFindsItsSegmentWhole) {
 }
 
 TEST_P(Crash, AndWhateverElseThePeerDoesAtAnyInstructionOfASleepersWayWakesIt) {
-  every_ = stride(13);
+  every_ = stride(GetParam().act_every == 1 ? 13 : 61);
   std::size_t salt = seed();
   run([&] { check_waiting(GetParam().kind, Role::receiver, every_, salt, tally); });
   run([&] { check_waiting(GetParam().kind, Role::sender, every_, salt + 5, tally); });

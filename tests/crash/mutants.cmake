@@ -52,11 +52,20 @@ mutant(a_record_is_published_before_it_is_copied_in ${CHANNEL} operations
 ")
 mutant(a_place_is_freed_before_its_record_is_copied_out ${CHANNEL} operations
 "    if constexpr (std::is_class_v<T> && std::is_copy_assignable_v<T>) {
-      record ="
+      record = *reinterpret_cast<const T*>(place);  // as wide as it can be: nobody here has just written it in words
+    } else {  // a bool or an enumeration isn't loaded as one: its bytes are the peer's
+      Native::copy<sizeof(T)>(reinterpret_cast<std::byte*>(&record), place, sizeof(T));
+    }
+    this->half_.use([](auto& ring) __attribute__((always_inline)) { ring.free_one(); });
+"
 "    this->half_.use([](auto& ring) __attribute__((always_inline)) { ring.free_one(); });
     Native::compiler_fence();
     if constexpr (std::is_class_v<T> && std::is_copy_assignable_v<T>) {
-      record =")
+      record = *reinterpret_cast<const T*>(place);  // as wide as it can be: nobody here has just written it in words
+    } else {  // a bool or an enumeration isn't loaded as one: its bytes are the peer's
+      Native::copy<sizeof(T)>(reinterpret_cast<std::byte*>(&record), place, sizeof(T));
+    }
+")
 mutant(a_batch_is_published_before_it_is_copied_in ${DENSE} operations
 "    Policy::template copy<0>(next(), records, first);
     Policy::template copy<0>(state_.ring, records + first, fit * record_size() - first);
