@@ -116,6 +116,17 @@ void require_mode(std::string_view name, unsigned mode) {
   }
 }
 
+/// A member that is a whole number, as large as its place takes; the library would convert whatever is like a number.
+template <class Number>
+void read_number(const Json& json, const char* member, Number& number) {
+  const Json& value = json.at(member);
+  if (!value.is_number_unsigned() ||
+      value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<Number>::max())) {
+    throw protocol::InvalidParameter(member);
+  }
+  number = static_cast<Number>(value.get<std::uint64_t>());
+}
+
 const char* kind(Layout layout) {
   return layout == Layout::framed ? "frames" : "records";
 }
@@ -153,17 +164,17 @@ Definition from_text(std::string_view text, const Limits& limits, std::uint64_t 
     Definition definition;
     json.at("name").get_to(definition.name);
     json.at("shape").get_to(definition.shape);
-    json.at("owner").get_to(definition.owner);
-    json.at("group").get_to(definition.group);
-    json.at("mode").get_to(definition.mode);
+    read_number(json, "owner", definition.owner);
+    read_number(json, "group", definition.group);
+    read_number(json, "mode", definition.mode);
     json.at("protect").get_to(definition.protect);
     if (json.contains("sealed")) json.at("sealed").get_to(definition.sealed);  // absent before there were such channels
-    json.at("generation").get_to(definition.generation);
-    json.at("created").get_to(definition.created);
+    read_number(json, "generation", definition.generation);
+    read_number(json, "created", definition.created);
     json.at("forward").at("name").get_to(definition.forward.name);
-    json.at("forward").at("inode").get_to(definition.forward.inode);
+    read_number(json.at("forward"), "inode", definition.forward.inode);
     json.at("return").at("name").get_to(definition.back.name);
-    json.at("return").at("inode").get_to(definition.back.inode);
+    read_number(json.at("return"), "inode", definition.back.inode);
     require_name(definition.name);
     require_shape(definition.name, definition.shape);
     require_mode(definition.name, definition.mode);

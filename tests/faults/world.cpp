@@ -56,10 +56,6 @@ std::string joined(const std::set<std::string>& names) {
   return all.empty() ? "nothing" : all;
 }
 
-std::size_t descriptors_of(pid_t pid) {
-  return names_in("/proc/" + std::to_string(pid) + "/fd").size();
-}
-
 std::string descriptors_in_words(pid_t pid) {
   std::string all;
   std::error_code ignored;

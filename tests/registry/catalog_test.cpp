@@ -150,7 +150,10 @@ TEST(Definition, IsRefusedWhenItIsDamaged) {
        {with("\"version\": 1", "\"version\": 2"), with("\"capacity\": 4", "\"capacity\": 5"),
         with("\"capacity\": 4", "\"capacity\": 9223372036854775807"), with("\"capacity\": 4", "\"capacity\": 0"),
         with("\"size\": 8", "\"size\": 9223372036854775807"), with("\"a\"", "\"../a\""), with("dense", "round"),
-        with("\"inode\": 1", "\"inode\": \"1\""), with("\"sealed\": false", "\"sealed\": true"), with("\"/f\"", "\"\""),
+        with("\"inode\": 1", "\"inode\": \"1\""), with("\"owner\": 0", "\"owner\": 1e30"),
+        with("\"owner\": 0", "\"owner\": 4294967296"), with("\"inode\": 1", "\"inode\": -1"),
+        with("\"created\": 0", "\"created\": 9223372036854775808"), with("\"mode\": 384", "\"mode\": 384.5"),
+        with("\"sealed\": false", "\"sealed\": true"), with("\"/f\"", "\"\""),
         with("\"sealed\": false", "\"sealed\": 0")}) {
     EXPECT_NE(refusal([&] { static_cast<void>(from_text(text, {}, kPage)); }), Errc{}) << text;
   }

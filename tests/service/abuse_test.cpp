@@ -2,7 +2,6 @@
 // the while, and each of its rounds succeeds. The registry's memory stays bounded, and its descriptors are as before
 // once the strangers are gone.
 #include <fcntl.h>
-#include <grp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -29,11 +28,11 @@
 #include "nimsync/nimsync.hpp"
 #include "tests/service/private_daemon.hpp"
 #include "tests/service/raw_client.hpp"
+#include "tests/service/service.hpp"
 
 namespace nimsync::testing {
 namespace {
 
-constexpr uid_t kStranger = 65534;
 constexpr std::uint64_t kMostGrowth = std::uint64_t{64} << 20;  // of resident memory
 const std::string kGetInfo("{\"method\":\"org.varlink.service.GetInfo\"}\0", 41);
 const std::string kDescribe =
@@ -543,10 +542,7 @@ TEST_F(ManyConnections, OfWhichEachMayBeHalfAMessageHoldNobodyUp) {
 /// Runs `act` as another uid; its exit code.
 int as_stranger(const std::function<int()>& act) {
   Child child([&] {
-    if (::setgroups(0, nullptr) != 0 || ::setresgid(kStranger, kStranger, kStranger) != 0 ||
-        ::setresuid(kStranger, kStranger, kStranger) != 0) {
-      return 98;
-    }
+    if (!become_stranger()) return 98;
     return act();
   });
   return child.wait();

@@ -5,9 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -42,14 +40,6 @@ std::pair<std::optional<Errc>, std::string> refusal(Act act) {
     const auto [said, why] = refusal([&] { static_cast<void>(act); }); \
     EXPECT_EQ(said, code) << why;                                      \
   } while (false)
-
-/// How many descriptors a process has open.
-inline std::size_t descriptors_of(pid_t pid) {
-  namespace fs = std::filesystem;
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& each : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) ++count;
-  return count;
-}
 
 class Service : public ::testing::Test {
  protected:
