@@ -13,7 +13,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,19 +32,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::size_t names_in_shared_memory() {
-  std::size_t count = 0;
-  for (const auto& each : fs::directory_iterator("/dev/shm")) {
-    if (each.path().filename().string().starts_with("nimsync.")) ++count;
-  }
-  return count;
-}
-
 class Sealed : public Service {};
 
 TEST_F(Sealed, ChannelsCarryMessagesLikeAnyOther) {
   auto registry = connect();
-  const std::size_t names = names_in_shared_memory();
   for (const Layout layout : {Layout::stamped, Layout::dense}) {
     auto tx = registry.sender<Tick>("records", {.capacity = 4, .layout = layout, .sealed = true});
     auto rx = registry.receiver<Tick>("records");
@@ -55,7 +48,10 @@ TEST_F(Sealed, ChannelsCarryMessagesLikeAnyOther) {
   }
   auto tx = registry.sender<Bytes>("frames", {.capacity = 4096, .sealed = true});
   auto rx = registry.receiver<Bytes>("frames");
-  EXPECT_EQ(names_in_shared_memory(), names);
+  std::ifstream file(daemon.state() + "/channels/frames/definition");
+  const auto definition = nlohmann::json::parse(file);
+  EXPECT_EQ(definition.at("forward").at("name"), "") << "a name in shared memory, to be opened by";
+  EXPECT_EQ(definition.at("return").at("name"), "");
   const std::string text(300, 'x');
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(tx.try_send(std::as_bytes(std::span(text))));
