@@ -22,8 +22,8 @@
 //
 // A line (os/line.hpp) tells of a dead peer by a hang-up, but a successor that opens it takes the hang-up away, so who
 // attaches rings unconditionally at the end. Losses are counted, not seen: each attached peer lives, or closed its
-// stream, or was lost, and the difference to the losses already told is what is still to be told. A removed channel is
-// unlinked first and its lines are rung then, so who is rung looks whether its line still has a name.
+// stream, or was lost, and the difference to the losses already told is what is still to be told. A removed channel's
+// lines are marked first, then rung, and lose their names then, so who is rung looks for the mark and the name.
 //
 // The idea of fencing by the sleeper alone is that of asymmetric Dekker synchronisation and of membarrier(2); the
 // epoch in place of a flag that the waker clears is this project's.
