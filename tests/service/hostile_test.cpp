@@ -3,8 +3,8 @@
 // It scribbles over all that it may write while its peer uses every call: statuses and payloads may be wrong, but
 // nothing crashes, hangs or reads outside. Of a protected channel it can write nothing else, whatever it tries with the
 // mappings and descriptors that it was given. It truncates, grows and punches what it may write: the registry answers
-// on, and other channels don't notice; its peer may die of it (SIGBUS), which is shown as what is not promised. It
-// keeps locks on the lines: that costs nobody a lease.
+// on, and other channels don't notice; its peer may die of it (SIGBUS), which is shown as what is not promised, and of
+// a sealed channel never does. It keeps locks on the lines: that costs nobody a lease.
 #include <fcntl.h>
 #include <grp.h>
 #include <gtest/gtest.h>
@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -367,28 +368,39 @@ INSTANTIATE_TEST_SUITE_P(Each, AttackerOfAProtectedChannel, ::testing::Values(Ro
 
 struct Damage {
   const char* name;
-  bool (*act)(int segment, off_t bytes);
-  bool is_seen;          // the registry says damaged
+  int (*act)(int segment, off_t bytes);
+  bool resizes;          // which a seal forbids; without one the registry says damaged
   bool may_kill_a_peer;  // by SIGBUS
 };
 
 const Damage kDamages[] = {
-    {"TruncatesToNothing", [](int segment, off_t) { return ::ftruncate(segment, 0) == 0; }, true, true},
-    {"TruncatesToAPartOfAPage", [](int segment, off_t) { return ::ftruncate(segment, 300) == 0; }, true, false},
-    {"Grows", [](int segment, off_t bytes) { return ::ftruncate(segment, bytes + 4096) == 0; }, true, false},
+    {"TruncatesToNothing", [](int segment, off_t) { return ::ftruncate(segment, 0); }, true, true},
+    {"TruncatesToAPartOfAPage", [](int segment, off_t) { return ::ftruncate(segment, 300); }, true, false},
+    {"Grows", [](int segment, off_t bytes) { return ::ftruncate(segment, bytes + 4096); }, true, false},
+    {"AllocatesBeyondTheEnd", [](int segment, off_t bytes) { return ::fallocate(segment, 0, bytes, 4096); }, true,
+     false},
     {"Punches",
      [](int segment, off_t bytes) {
-       return ::fallocate(segment, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, bytes) == 0;
+       return ::fallocate(segment, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, bytes);
      },
      false, false}};
 
-/// How a channel's memory is made; a sealed one is a value more.
-enum class Memory : std::uint8_t { unsealed };
+/// How a channel's memory is made.
+enum class Memory : std::uint8_t { unsealed, sealed };
+
+/// Whether the first bytes of a segment, as many as its header has, are all zero.
+bool is_zero(int segment) {
+  std::array<char, sizeof(layout::Header)> bytes{};
+  return ::pread(segment, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()) &&
+         std::all_of(bytes.begin(), bytes.end(), [](char each) { return each == 0; });
+}
 
 class Vandal : public ::testing::TestWithParam<std::tuple<Memory, Role, Damage>> {};
 
 TEST_P(Vandal, TroublesNeitherTheRegistryNorOtherChannels) {
   const auto& [memory, role, damage] = GetParam();
+  const bool sealed = memory == Memory::sealed;
+  const bool is_damaged = damage.resizes && !sealed;
   PrivateDaemon daemon;
   auto registry = Registry::connect(daemon.socket());
   auto tx = registry.sender<Tick>("other", {.capacity = 4});
@@ -397,7 +409,8 @@ TEST_P(Vandal, TroublesNeitherTheRegistryNorOtherChannels) {
     Tick tick{};
     return tx.try_send({5, {}}) && rx.try_receive(tick) && tick.seq == 5;
   };
-  registry.create("x", {.size = sizeof(Tick)}, {.capacity = 256, .layout = Layout::dense, .protect = true});
+  registry.create("x", {.size = sizeof(Tick)},
+                  {.capacity = 256, .layout = Layout::dense, .protect = true, .sealed = sealed});
 
   RawClient raw(daemon.socket());
   static_cast<void>(raw.call(kOpen, {{"name", "x"}, {"role", word(role)}}));
@@ -430,14 +443,25 @@ TEST_P(Vandal, TroublesNeitherTheRegistryNorOtherChannels) {
   });
   char byte = 0;
   ASSERT_EQ(::read(there[0], &byte, 1), 1);
-  ASSERT_TRUE(damage.act(segment, st.st_size));
+  const int done = damage.act(segment, st.st_size);
+  if (damage.resizes && sealed) {
+    EXPECT_TRUE(done == -1 && errno == EPERM) << "a sealed segment has another size";
+    EXPECT_FALSE(is_zero(segment));
+  } else {
+    ASSERT_EQ(done, 0);
+  }
+  if (!damage.resizes) {
+    EXPECT_TRUE(is_zero(segment));
+  }
   ASSERT_EQ(::write(go[1], "x", 1), 1);
-  EXPECT_EQ(peer.wait(), damage.may_kill_a_peer ? 128 + SIGBUS : 0);
+  EXPECT_EQ(peer.wait(), damage.may_kill_a_peer && !sealed ? 128 + SIGBUS : 0);
   for (const int end : {there[0], there[1], go[0], go[1]}) ::close(end);
 
-  const auto answers = [&](Registry& each) {
+  const auto answers = [&](Registry& each, bool is_orphaned) {
     EXPECT_EQ(each.list().size(), 2U);
-    EXPECT_EQ(each.stat("x").state == "damaged", damage.is_seen);
+    const std::string state = each.stat("x").state;
+    EXPECT_EQ(state == "damaged", is_damaged) << state;
+    EXPECT_EQ(state == "orphaned", is_orphaned) << state;
     EXPECT_EQ(each.stat("other").state, "open");
     try {
       static_cast<void>(each.receiver<Tick>("x"));
@@ -446,23 +470,24 @@ TEST_P(Vandal, TroublesNeitherTheRegistryNorOtherChannels) {
     }
     EXPECT_TRUE(others_go_on());
   };
-  answers(registry);
+  answers(registry, false);
   daemon.kill();
   EXPECT_TRUE(others_go_on());
   daemon.start();
   auto again = Registry::connect(daemon.socket());
-  answers(again);
+  answers(again, sealed);  // the vandal holds its side still
   again.remove("x", true);
   EXPECT_EQ(again.list().size(), 1U);
   EXPECT_TRUE(others_go_on());
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Vandal,
-                         ::testing::Combine(::testing::Values(Memory::unsealed),
+                         ::testing::Combine(::testing::Values(Memory::unsealed, Memory::sealed),
                                             ::testing::Values(Role::sender, Role::receiver),
                                             ::testing::ValuesIn(kDamages)),
                          [](const auto& each) {
-                           return std::string(std::get<1>(each.param) == Role::sender ? "Sender" : "Receiver") +
+                           return std::string(std::get<0>(each.param) == Memory::sealed ? "Sealed" : "") +
+                                  (std::get<1>(each.param) == Role::sender ? "Sender" : "Receiver") +
                                   std::get<2>(each.param).name;
                          });
 
