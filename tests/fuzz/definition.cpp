@@ -29,6 +29,9 @@ void require_possible(const Definition& definition, const Limits& limits) {
   constexpr std::uint64_t most = std::uint64_t{1} << 40;  // what no limit was ever above
   require(geometry.capacity <= most && geometry.size <= most && memory_of(geometry, os::page_bytes()) <= most,
           "a definition beyond all limits");
+  require(
+      geometry.layout == Layout::framed || geometry.capacity <= most / layout::stride(geometry.layout, geometry.size),
+      "a definition whose memory has no size");
   require((definition.mode & ~0666U) == 0, "an impossible mode");
   require(!definition.name.empty() && definition.name.size() <= 100 && definition.name.find('/') == std::string::npos &&
               definition.name.front() != '.',
@@ -68,9 +71,10 @@ class Folder {
     require(adopted.channels.size() <= 1, "adopted what isn't there");
     for (const Definition& each : adopted.channels) {
       require(each.name == "c" && read && each == *read, "adopted another channel than the folder's");
-      require(
-          each.forward.name.starts_with("/" + folder_.prefix()) && each.back.name.starts_with("/" + folder_.prefix()),
-          "adopted a foreign segment");
+      for (const SegmentId* id : {&each.forward, &each.back}) {
+        require(each.sealed ? id->name.empty() : id->name.starts_with("/" + folder_.prefix()),
+                "adopted a foreign segment");
+      }
       look_at(each);
     }
     require(os::facts(foreign_).owner == ::geteuid() && ::access(("/dev/shm" + foreign_name_).c_str(), F_OK) == 0,
@@ -96,15 +100,16 @@ class Folder {
   /// Whatever is in there, asking after it throws Error or nothing.
   void look_at(const Definition& definition) {
     const protocol::Channel channel = folder_.store().describe(definition);
-    require(channel.state == "damaged" || definition.forward.inode == made_.forward.inode ||
-                definition.forward.inode == made_.back.inode,
+    require((channel.state == "orphaned") == definition.sealed, "a sealed channel is no orphan");
+    require(channel.state == "damaged" || channel.state == "orphaned" ||
+                definition.forward.inode == made_.forward.inode || definition.forward.inode == made_.back.inode,
             "a channel of other segments isn't damaged");
     require(channel.counts.used <= definition.shape.geometry.capacity, "more is used than there is");
     for (const protocol::Role role : {protocol::Role::sender, protocol::Role::receiver}) {
       try {
         static_cast<void>(folder_.store().holder(definition, role));
         static_cast<void>(folder_.store().grant(definition, role, {}));
-        require(role == protocol::Role::receiver, "a side that is held was granted");
+        require(role == protocol::Role::receiver && !definition.sealed, "a side that is held, or lost, was granted");
       } catch (const Error&) {
       }
     }

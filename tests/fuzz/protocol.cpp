@@ -1,6 +1,6 @@
 // lib/protocol over any bytes: it throws what it documents and nothing else, and keeps its limits; what the Splitter
-// gives doesn't depend on how the bytes came; what is read as a message of ours is the same when it is written and read
-// again.
+// gives doesn't depend on how the bytes came; what is read as a message of ours has the numbers that were there, and is
+// the same when it is written and read again.
 //
 // The first byte says in pieces of how many bytes the rest comes, the second how often it is repeated: mostly not, and
 // else so often that it passes the limit of a message.
@@ -63,6 +63,19 @@ std::size_t depth(const Json& json) {
   return deepest;
 }
 
+/// Whether each number that is in both, at the same place, is the same.
+bool has_the_numbers_of(const Json& read, const Json& from) {
+  if (read.is_number()) return !from.is_number() || read == from;
+  if (read.is_array() && from.is_array()) {
+    return read.size() == from.size() && std::equal(read.begin(), read.end(), from.begin(), has_the_numbers_of);
+  }
+  if (!read.is_object() || !from.is_object()) return true;
+  return std::all_of(read.items().begin(), read.items().end(), [&](const auto& each) {
+    const auto other = from.find(each.key());
+    return other == from.end() || has_the_numbers_of(each.value(), *other);
+  });
+}
+
 template <class T>
 void read_as(const Json& json) {
   Json first;
@@ -71,6 +84,7 @@ void read_as(const Json& json) {
   } catch (const InvalidParameter&) {
     return;
   }
+  require(has_the_numbers_of(first, json), "a message has other numbers than it was read of: " + first.dump());
   require(Json(first.get<T>()) == first, "a message isn't what was read of it: " + first.dump());
 }
 
