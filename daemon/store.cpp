@@ -353,14 +353,19 @@ void Store::sweep(const std::string& name, const Remains& found) const {
   for (const std::string& segment : found.segments) os::unlink_segment(segment);
 }
 
-void Store::remove(const Definition& definition) {
+/// Takes a channel's name from its folder, and sweeps that: killed in between, the next start finds no half of a
+/// channel under its name.
+void Store::drop(const std::string& name, const Remains& found) {
   const std::string gone = kGone + hex(random_());
-  const Remains found = remains(definition.name, &definition);
-  if (::renameat(channels_.get(), definition.name.c_str(), channels_.get(), gone.c_str()) != 0 && errno != ENOENT) {
-    os::fail(errno, "cannot remove the folder of channel '" + definition.name + "'");
+  if (::renameat(channels_.get(), name.c_str(), channels_.get(), gone.c_str()) != 0 && errno != ENOENT) {
+    os::fail(errno, "cannot remove the folder of channel '" + name + "'");
   }
-  sealed_.erase(definition.generation);
   sweep(gone, found);
+}
+
+void Store::remove(const Definition& definition) {
+  drop(definition.name, remains(definition.name, &definition));
+  sealed_.erase(definition.generation);
 }
 
 bool Store::is_orphan(const Definition& definition) const {
@@ -539,7 +544,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
             "who hold it go on");
         adopted.channels.push_back(std::move(*definition));
       } else {
-        sweep(name, remains(name, nullptr));
+        drop(name, remains(name, nullptr));
         adopted.remarks.push_back("dropped channel '" + name +
                                   "': its sealed memory went with the registry that made it");
       }
@@ -547,7 +552,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
     }
     const Segments both = segments(*definition, os::Access::read_only, os::Access::read_only);
     if (!both.forward && !both.back) {
-      sweep(name, remains(name, nullptr));
+      drop(name, remains(name, nullptr));
       adopted.remarks.push_back("dropped channel '" + name + "': its shared memory is gone");
       continue;
     }

@@ -110,6 +110,7 @@ class Store {
   struct Remains;
   [[nodiscard]] Remains remains(const std::string& name, const Definition* definition) const;
   void sweep(const std::string& name, const Remains& found) const;
+  void drop(const std::string& name, const Remains& found);
 
   std::string path_;
   std::string prefix_;  // of our segments' names
