@@ -17,6 +17,8 @@ constexpr std::uint64_t kSlices = std::uint64_t{32} << 20;  // of ring: three sl
 const Wish kDense{.name = "dense"};
 const Wish kStamped{.name = "stamped", .options = {.capacity = 16, .layout = Layout::stamped}};
 const Wish kFrames{.name = "frames", .options = {.capacity = 4096}, .frames = true};
+const Wish kSealed{.name = "sealed", .options = {.capacity = 16, .layout = Layout::dense, .sealed = true}};
+const Wish kSealedFrames{.name = "sealed-frames", .options = {.capacity = 4096, .sealed = true}, .frames = true};
 const Wish kSliced{.name = "sliced", .options = {.capacity = kSlices}, .frames = true};
 
 void watched(World& world) {
@@ -31,6 +33,49 @@ void create_small(World& world) {
 
 void create_in_slices(World& world) {
   world.create(kSliced);
+}
+
+void create_sealed(World& world) {
+  world.create(kSealed);
+  world.create(kSealedFrames);
+}
+
+void sealed_idle_and_in_use(World& world) {
+  world.make(kSealedFrames);
+  world.make(kSealed);
+  world.hold("sealed", Role::sender);
+  world.hold("sealed", Role::receiver);
+  world.watch();
+}
+
+void remove_sealed(World& world) {
+  world.remove("sealed-frames");
+  world.remove_used("sealed");
+  world.remove("sealed", true);
+}
+
+void open_sealed(World& world) {
+  world.open("sealed", Role::receiver);
+  world.open("sealed", Role::sender);
+}
+
+void one_sealed(World& world) {
+  world.make(kSealed);
+  world.watch();
+}
+
+/// Sealed channels of a daemon that is gone: one held on both sides, one on one, one by nobody, one half removed.
+void leave_sealed(World& world) {
+  for (const char* name : {"pair", "half", "unheld", "half-removed"}) {
+    world.make({.name = name, .options = {.capacity = 16, .layout = Layout::dense, .sealed = true}});
+  }
+  world.hold("pair", Role::sender);
+  world.hold("pair", Role::receiver);
+  world.hold("half", Role::receiver);
+  world.hold("half-removed", Role::receiver);
+  world.daemon.kill();
+  fs::rename(world.folder("half-removed"), world.folder(".gone-00000000000000a5"));
+  world.expect("half-removed", Fate::gone);
 }
 
 void one_channel(World& world) {
@@ -89,9 +134,10 @@ void remove_in_use(World& world) {
 
 /// What one that was killed at its worst has left: channels, one in use; a folder that was not published yet; one that
 /// was not swept yet, with its lines and without; a folder without a definition; a file that was not renamed yet;
-/// segments that no folder names.
+/// segments that no folder names; a channel whose segments are gone.
 void leave_remains(World& world) {
-  for (const char* name : {"whole", "used", "half-made", "half-removed", "half-swept", "unfinished"}) {
+  for (const char* name :
+       {"whole", "used", "half-made", "half-removed", "half-swept", "unfinished", "without-memory"}) {
     world.make({.name = name});
   }
   world.hold("used", Role::receiver);
@@ -105,7 +151,10 @@ void leave_remains(World& world) {
   fs::rename(world.folder(".new-00000000000000a4") + "/definition",
              world.folder(".new-00000000000000a4") + "/.definition");
   fs::copy_file(world.folder("whole") + "/definition", world.folder("whole") + "/.sender");
-  for (const char* name : {"half-made", "half-removed", "half-swept", "unfinished"}) world.expect(name, Fate::gone);
+  world.lose_memory("without-memory");
+  for (const char* name : {"half-made", "half-removed", "half-swept", "unfinished", "without-memory"}) {
+    world.expect(name, Fate::gone);
+  }
 }
 
 void ask(World& world) {
@@ -132,6 +181,14 @@ std::span<const Scenario> scenarios() {
       {.name = "adopting",
        .least_stops = 300,
        .prepare = leave_remains,
+       .script = {},
+       .begin = Scenario::Begin::starting},
+      {.name = "creating_sealed", .least_stops = 100, .prepare = watched, .script = create_sealed},
+      {.name = "opening_sealed", .least_stops = 60, .prepare = one_sealed, .script = open_sealed},
+      {.name = "removing_sealed", .least_stops = 80, .prepare = sealed_idle_and_in_use, .script = remove_sealed},
+      {.name = "adopting_sealed",
+       .least_stops = 200,
+       .prepare = leave_sealed,
        .script = {},
        .begin = Scenario::Begin::starting},
       {.name = "stopping", .least_stops = 20, .prepare = one_in_use, .script = terminate, .ends = true},

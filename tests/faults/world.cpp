@@ -65,9 +65,10 @@ std::string descriptors_in_words(pid_t pid) {
   return all;
 }
 
-/// Where a channel's segments lie, by its definition.
-std::array<std::string, 2> segments_of(const std::string& folder) {
+/// The names of a channel's segments, by its definition; none of a sealed one.
+std::vector<std::string> segments_of(const std::string& folder) {
   const auto json = nlohmann::json::parse(text_of_file(folder + "/definition"));
+  if (json.at("sealed").get<bool>()) return {};
   return {json.at("forward").at("name").get<std::string>().substr(1),
           json.at("return").at("name").get<std::string>().substr(1)};
 }
@@ -131,9 +132,11 @@ World::~World() {
 void World::begin() {
   outcomes_.clear();
   fates_.clear();
+  makers_.clear();
 }
 
 void World::make(const Wish& wish) {
+  if (wish.options.sealed) makers_[wish.name] = daemon.pid();
   connect().create(wish.name, {.frames = wish.frames, .size = wish.frames ? 0U : 8U}, wish.options);
   fates_[wish.name] = Fate::there;
 }
@@ -167,6 +170,10 @@ void World::intrude(const std::string& name, Role role) {
   if (::fcntl(intruder_.get(), F_OFD_SETLK, &lock) != 0) throw std::runtime_error("cannot intrude");
 }
 
+void World::lose_memory(const std::string& name) const {
+  for (const std::string& segment : segments_of(folder(name))) fs::remove(std::string(kShm) + "/" + segment);
+}
+
 std::string World::folder(const std::string& name) const {
   return daemon.state() + "/channels/" + name;
 }
@@ -189,6 +196,7 @@ void World::attempt(const std::string& step, std::optional<Errc> foreseen, const
 
 void World::create(const Wish& wish) {
   fates_[wish.name] = Fate::unsure;
+  if (wish.options.sealed) makers_[wish.name] = daemon.pid();
   attempt("create " + wish.name, std::nullopt, [&](Registry& registry) {
     registry.create(wish.name, {.frames = wish.frames, .size = wish.frames ? 0U : 8U}, wish.options);
     fates_[wish.name] = Fate::there;
@@ -309,6 +317,16 @@ std::string World::said_at_start() const {
 
 // ---- what must hold
 
+bool World::has_lost_its_daemon(const std::string& name) const {
+  const auto maker = makers_.find(name);
+  return maker != makers_.end() && maker->second != daemon.pid();
+}
+
+bool World::is_held(const std::string& name) const {
+  const auto ends = held_.find(name);
+  return ends != held_.end() && (ends->second.sender || ends->second.receiver);
+}
+
 std::string World::prefix() const {
   const std::string name = segments_of(folder(kAsk)).front();  // nimsync.INSTANCE.UID.ID.f
   return name.substr(0, name.rfind('.', name.rfind('.') - 1) + 1);
@@ -397,8 +415,14 @@ void World::inspect_leases(Complaints& complaints) {
 
 void World::inspect_names(Complaints& complaints) {
   std::set<std::string> listed;
+  for (auto& [name, fate] : fates_) {
+    if (has_lost_its_daemon(name) && !is_held(name)) fate = Fate::gone;
+  }
   for (const ChannelInfo& each : old_->list()) {
     listed.insert(each.name);
+    if ((each.state == "orphaned") != has_lost_its_daemon(each.name)) {
+      complaints.push_back("channel " + each.name + " is " + each.state);
+    }
     if (each.state == "damaged") complaints.push_back("channel " + each.name + " is damaged");
     if (!is_living(each.name) && !fates_.contains(each.name)) {
       complaints.push_back("there is a channel " + each.name + " that nobody made");
@@ -407,7 +431,9 @@ void World::inspect_names(Complaints& complaints) {
   for (const auto& [name, fate] : fates_) {
     if (fate == Fate::there && !listed.contains(name)) complaints.push_back("channel " + name + " is lost");
     if (fate == Fate::gone && listed.contains(name)) complaints.push_back("channel " + name + " is back");
-    if (listed.contains(name)) {
+    if (listed.contains(name) && has_lost_its_daemon(name)) {
+      inspect_orphan(name, complaints);
+    } else if (listed.contains(name)) {
       inspect_use(name, complaints);
     } else {
       inspect_removed(name, complaints);
@@ -472,6 +498,32 @@ void World::inspect_use(const std::string& name, Complaints& complaints) {
   });
   if (ends.sender && ends.receiver && !carries(*ends.sender, *ends.receiver, ++stamp_)) {
     complaints.push_back("channel " + name + " carries no message");
+  }
+  held_.erase(name);
+}
+
+/// Its holders go on, and nobody joins them, also not where a side is free.
+void World::inspect_orphan(const std::string& name, Complaints& complaints) {
+  Ends& ends = held_[name];
+  auto registry = connect();
+  for (const Role role : {Role::sender, Role::receiver}) {
+    try {
+      if (role == Role::sender) static_cast<void>(registry.sender<Bytes>(name));
+      if (role == Role::receiver) static_cast<void>(registry.receiver<Bytes>(name));
+      complaints.push_back("a " + std::string(word(role)) + " of the orphan " + name + " was let in");
+    } catch (const Error& e) {
+      if (e.errc() != Errc::corrupted) complaints.push_back(std::string(word(role)) + " of an orphan: " + e.what());
+    }
+  }
+  const auto judge = [&](const char* who, Status status, bool has_peer) {
+    if (status == Status::ok || (status == Status::peer_lost && !has_peer)) return;  // one that never came isn't lost
+    complaints.push_back(std::string("the ") + who + " of the orphan " + name + " is told " +
+                         std::string(nimsync::name(status)));
+  };
+  if (ends.sender) judge("sender", ends.sender->check(), ends.receiver.has_value());
+  if (ends.receiver) judge("receiver", ends.receiver->check(), ends.sender.has_value());
+  if (ends.sender && ends.receiver && !carries(*ends.sender, *ends.receiver, ++stamp_)) {
+    complaints.push_back("the orphan " + name + " carries no message");
   }
   held_.erase(name);
 }

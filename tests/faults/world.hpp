@@ -58,8 +58,11 @@ class World {
   void watch();
   /// An intruder who blocks a side by a lock that is no lease.
   void intrude(const std::string& name, Role role);
+  /// Takes the names of a channel's segments away.
+  void lose_memory(const std::string& name) const;
   [[nodiscard]] std::string folder(const std::string& name) const;
-  /// Says what there is to be of a channel, when it wasn't a step that made it so.
+  /// Says what there is to be of a channel, when it wasn't a step that made it so. A sealed one whose daemon is gone is
+  /// gone, whatever is said of it, unless somebody holds it: then it is an orphan.
   enum class Fate : std::uint8_t { there, gone, unsure };
   void expect(const std::string& name, Fate fate) { fates_[name] = fate; }
 
@@ -110,11 +113,14 @@ class World {
   void attempt(const std::string& step, std::optional<Errc> foreseen, const std::function<void(Registry&)>& act);
   [[nodiscard]] Registry connect() const { return Registry::connect(daemon.socket()); }
   [[nodiscard]] std::string prefix() const;
+  [[nodiscard]] bool has_lost_its_daemon(const std::string& name) const;
+  [[nodiscard]] bool is_held(const std::string& name) const;
   std::size_t settled_descriptors(Complaints& complaints);
   void inspect_leases(Complaints& complaints);
   void inspect_names(Complaints& complaints);
   void inspect_machine(Complaints& complaints, const char* when) const;
   void inspect_use(const std::string& name, Complaints& complaints);
+  void inspect_orphan(const std::string& name, Complaints& complaints);
   void inspect_removed(const std::string& name, Complaints& complaints);
   void take_all_away(Complaints& complaints);
 
@@ -133,6 +139,7 @@ class World {
   os::Descriptor intruder_;
   std::map<std::string, Ends> held_;
   std::map<std::string, Fate> fates_;
+  std::map<std::string, pid_t> makers_;  // of sealed channels: the daemon that keeps their memory
   std::vector<Outcome> outcomes_;
 };
 
