@@ -62,7 +62,6 @@ std::span<const FallibleCall> fallible_calls() {
       {SYS_pipe, "pipe", {EMFILE, ENOMEM}},
       {SYS_mmap, "mmap", {ENOMEM}},
       {SYS_mremap, "mremap", {ENOMEM}},
-      {SYS_brk, "brk", {ENOMEM}},
       {SYS_madvise, "madvise", {ENOMEM, EIO}},
       {SYS_membarrier, "membarrier", {EPERM}},
   };

@@ -19,6 +19,7 @@ struct FallibleCall {
 
 /// By their manual pages, cut down to what can run out, be interrupted or break: EMFILE, ENOMEM, ENOSPC, EINTR, EAGAIN,
 /// ECONNRESET, EIO (and ETOOMANYREFS of sendmsg, EPERM of F_SETPIPE_SZ and membarrier, which have paths of their own).
+/// Not brk, which says where the break is and has no error to end with: given one, glibc takes that for an address.
 std::span<const FallibleCall> fallible_calls();
 
 /// Whether the process, stopped at its entry into a fallible call, could get this error with these arguments: no EMFILE
