@@ -104,6 +104,9 @@ class Folder {
     require(channel.state == "damaged" || channel.state == "orphaned" ||
                 definition.forward.inode == made_.forward.inode || definition.forward.inode == made_.back.inode,
             "a channel of other segments isn't damaged");
+    const auto bytes = [](const Definition& of) { return layout::forward_bytes(of.shape.geometry, os::page_bytes()); };
+    require(channel.state == "damaged" || channel.state == "orphaned" || bytes(definition) == bytes(made_),
+            "a channel of another size isn't damaged");
     require(channel.counts.used <= definition.shape.geometry.capacity, "more is used than there is");
     for (const protocol::Role role : {protocol::Role::sender, protocol::Role::receiver}) {
       try {
