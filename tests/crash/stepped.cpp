@@ -40,7 +40,7 @@ std::uint64_t word_at(pid_t pid, std::uint64_t address) {
 }  // namespace
 
 std::chrono::seconds watchdog() {
-  constexpr int kUsual = 30;
+  constexpr int kUsual = 120;
   const char* const asked = std::getenv("NIMSYNC_CRASH_WATCHDOG");
   return std::chrono::seconds(asked != nullptr ? std::atoi(asked) : kUsual);
 }
@@ -126,10 +126,10 @@ Stepped::Stop Stepped::wait_for_stop(bool or_sleep) {
   }
 }
 
-/// To the next marked instruction, or its end.
-Stepped::Stop Stepped::run_to_mark() {
+/// To the next marked instruction, or its end, or its sleep if that is asked for.
+Stepped::Stop Stepped::run_to_mark(bool or_sleep) {
   trace_word(PTRACE_CONT, pid_, 0);
-  return wait_for_stop(false);
+  return wait_for_stop(or_sleep);
 }
 
 Stepped::Stop Stepped::step() {
@@ -141,7 +141,7 @@ Stepped::Stop Stepped::step() {
     if (stop == Stop::stopped) trace_word(PTRACE_SETOPTIONS, pid_, 0, PTRACE_O_EXITKILL);
     return stop;
   }
-  if (!board_->inside) return run_to_mark();
+  if (!board_->inside) return run_to_mark(false);
   const bool may_sleep = static_cast<std::uint16_t>(word_at(pid_, address())) == kSystemCall;
   trace_word(PTRACE_SINGLESTEP, pid_, 0);
   if (may_sleep) return wait_for_stop(true);
@@ -154,7 +154,8 @@ std::uint64_t Stepped::address() const {
   return static_cast<std::uint64_t>(trace_word(PTRACE_PEEKUSER, pid_, kInstructionPointer));
 }
 
-/// To where it comes to `address` between marks. False: it has ended before.
+/// To where it comes to `address` between marks. False: it has ended before, or sleeps (and then still has the
+/// breakpoint: only who is stopped can be written to).
 bool Stepped::run_to_address(std::uint64_t address) {
   const std::uint64_t there = word_at(pid_, address);
   const auto put = [&](std::uint64_t word) {
@@ -163,7 +164,7 @@ bool Stepped::run_to_address(std::uint64_t address) {
   for (;;) {
     put((there & ~std::uint64_t{0xff}) | kBreakpoint);
     do {  // over the marks between
-      if (run_to_mark() == Stop::ended) return false;
+      if (run_to_mark(true) != Stop::stopped) return false;
     } while (this->address() != address + 1);
     put(there);
     trace_word(PTRACE_POKEUSER, pid_, kInstructionPointer, address);
@@ -181,10 +182,10 @@ bool Stepped::run_to(const Trace& trace, std::size_t point) {
   for (std::size_t i = 0; i <= point; ++i) {
     if (trace[i].is_marked && first.emplace(trace[i].address, i).second) place = i;
   }
-  if (step() == Stop::ended) return false;
+  if (step() != Stop::stopped) return false;
   if (place != 0 && !run_to_address(trace[place].address)) return false;
   for (std::size_t i = place; i < point; ++i) {
-    if (step() == Stop::ended) return false;
+    if (step() != Stop::stopped) return false;
   }
   return true;
 }

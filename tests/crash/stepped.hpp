@@ -25,7 +25,7 @@ using rings_test::Fault;
 using rings_test::Log;
 using rings_test::require;
 
-/// How long a process may take for what it does; NIMSYNC_CRASH_WATCHDOG in seconds, 30 by default.
+/// How long a process may take for what it does; NIMSYNC_CRASH_WATCHDOG in seconds, 120 by default.
 std::chrono::seconds watchdog();
 
 /// What child and parent share.
@@ -95,7 +95,7 @@ class Stepped {
   /// To the first point, and then one instruction further. Asleep, it is waited for until it wakes.
   Stop step();
   /// To a point of an earlier child that ran alike, by a breakpoint; what it asks for twice, by steps. False: this
-  /// child went another way, and has ended.
+  /// child went another way, and has ended or sleeps; it is of no more use.
   bool run_to(const Trace& trace, std::size_t point);
   /// Where it stands.
   [[nodiscard]] Point point() const { return {address(), board_->inside}; }
@@ -117,7 +117,7 @@ class Stepped {
   [[nodiscard]] bool sleeps() const;
   Stop wait_for_stop(bool or_sleep);
   Stop stopped(int status);
-  Stop run_to_mark();
+  Stop run_to_mark(bool or_sleep);
   bool run_to_address(std::uint64_t address);
 
   pid_t pid_ = -1;

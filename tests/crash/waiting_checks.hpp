@@ -167,12 +167,13 @@ inline void check_replaced(Waiting& stage) {
   }
 }
 
-/// See the top. Point steps.trace.size() is where it sleeps.
-inline void check_waiting(const Kind& kind, Role role, Act act, const Steps& steps, std::size_t point, Tally& tally) {
+/// See the top. Point steps.trace.size() is where it sleeps. False: the process didn't come to the point, but went
+/// another way to sleep than the one that was recorded: how the time is told depends on the time.
+inline bool check_waiting(const Kind& kind, Role role, Act act, const Steps& steps, std::size_t point, Tally& tally) {
   Waiting stage(kind, role, act == Act::die || act == Act::succeed);
   const std::size_t last = steps.trace.size() - 1;
-  require(stage.process->run_to(steps.trace, std::min(point, last)), "a process that waits alike comes elsewhere");
-  if (point > last) require(stage.process->step() == Stepped::Stop::asleep, "a process that waits alike doesn't sleep");
+  if (!stage.process->run_to(steps.trace, std::min(point, last))) return false;
+  if (point > last && stage.process->step() != Stepped::Stop::asleep) return false;
   std::uint64_t wanted = said(Status::peer_lost);
   switch (act) {
     case Act::supply:
@@ -207,19 +208,20 @@ inline void check_waiting(const Kind& kind, Role role, Act act, const Steps& ste
       ++tally.kills;
       check_replaced(stage);
       ++tally.acts;
-      return;
+      return true;
   }
   stage.process->finish();
   require(stage.process->done() == Log{wanted},
           "wanted" + rings_test::text({wanted}) + ", and it said" + rings_test::text(stage.process->done()));
   ++tally.acts;
+  return true;
 }
 
 /// All acts, each at one in `every` points and where it sleeps.
 inline void check_waiting(const Kind& kind, Role role, std::size_t every, std::size_t salt, Tally& tally) {
   std::string where = "recording";
   try {
-    const Steps steps = record_waiting(kind, role, tally);
+    Steps steps = record_waiting(kind, role, tally);
     for (const Act act : kActs) {
       if (act == Act::close && role == Role::sender) continue;
       ++salt;
@@ -227,7 +229,13 @@ inline void check_waiting(const Kind& kind, Role role, std::size_t every, std::s
         if (point != steps.trace.size() && !Extent::has(every, point, salt)) continue;
         where =
             std::string(name(act)) + " at point " + std::to_string(point) + " of " + std::to_string(steps.trace.size());
-        check_waiting(kind, role, act, steps, point, tally);
+        constexpr unsigned kMostWays = 10;
+        for (unsigned ways = 1; !check_waiting(kind, role, act, steps, point, tally); ++ways) {
+          require(ways < kMostWays, "processes that wait alike come elsewhere");
+          Tally ignored;
+          steps = record_waiting(kind, role, ignored);
+          point = std::min(point, steps.trace.size());
+        }
       }
     }
   } catch (const Broken& broken) {
