@@ -67,6 +67,7 @@ set(DENSE include/nimsync/dense_ring.hpp)
 set(FRAMED include/nimsync/framed_ring.hpp)
 set(RING include/nimsync/ring.hpp)
 set(SLEEP include/nimsync/sleep.hpp)
+set(WAIT include/nimsync/endpoint.hpp)
 set(ENDPOINT lib/client/endpoint.cpp)
 
 # ---- Operations.
@@ -143,6 +144,21 @@ mutant(a_loss_is_told_for_ever ${SLEEP} "sending dense<8>()"
 "{ Policy::store_release(&own_->losses, Policy::load_relaxed(&own_->losses) + 1); }"
 "{}")
 
+# ---- Attaching.
+
+mutant(a_hint_is_cleared_while_its_successor_attaches ${STAMPED} "attaching stamped<8>()"
+"    this->store_position();  // a predecessor may"
+"    Policy::store_release(&state_.forward->common.position, std::uint64_t{0});
+    Policy::compiler_fence();
+    this->store_position();  // a predecessor may")
+mutant(a_successor_stores_a_hint_inside_a_frame ${FRAMED} "attaching framed()"
+"    this->store_position();  // the walk that"
+"    state_.position += layout::kFrameWord;
+    this->store_position();
+    Policy::compiler_fence();
+    state_.position -= layout::kFrameWord;
+    this->store_position();  // the walk that")
+
 # ---- Leaving.
 
 mutant(a_lease_is_given_back_before_the_announcement_is ${ENDPOINT} "leaving dense<8>()"
@@ -171,7 +187,7 @@ mutant(nobody_is_rung ${RING} "waiting dense<8>()"
 mutant(no_second_look ${SLEEP} "waiting dense<8>()"
 "    if (!is_announced()) return announce() ? Step::look : Step::unable;"
 "    if (!is_announced() && !announce()) return Step::unable;")
-mutant(a_hang_up_is_forgotten ${SLEEP} "waiting dense<8>()"
+mutant(a_hang_up_is_forgotten ${SLEEP} "waking dense<8>()"
 "(dead ? 0 : 1)"
 "1")
 mutant(no_ring_after_attaching ${SLEEP} "waiting dense<8>()"
@@ -190,5 +206,22 @@ mutant(a_removal_is_not_looked_for ${SLEEP} "waiting dense<8>()"
 "    if ((news.rung || news.dead) && kernel_.is_removed()) removed_ = true;
     if (removed_)"
 "    if (removed_)")
+
+mutant(a_loss_is_told_before_what_was_sent ${WAIT} "waiting dense<8>()"
+"      const Status status = attempt();  // what came before the news is taken before the news
+      if (status != Status::would_block) return status;
+      switch (woken) {"
+"      switch (woken) {")
+mutant(who_waits_looks_at_its_peer_alone ${WAIT} "waking dense<8>()"
+"      const internal::Woken woken = internal::wait(attachment);
+      if (woken == internal::Woken::look) continue;
+"
+"      internal::Woken woken = internal::wait(attachment);
+      while (woken == internal::Woken::look) woken = internal::wait(attachment);
+      if (woken == internal::Woken::peer_lost) {
+        internal::count_loss(attachment);
+        return Status::peer_lost;
+      }
+")
 
 end_mutants()

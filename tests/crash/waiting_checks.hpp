@@ -23,15 +23,17 @@ enum class Act : std::uint8_t {
   supply,   // a message is sent, or room is made
   close,    // of a sender
   leave,    // goes away without a word
+  part,     // supplies, and leaves
   die,      // SIGKILL
   succeed,  // SIGKILL, and a successor is there at once
   remove,   // of the channel
   replace,  // of the one who waits: SIGKILL, a successor waits in its place, and is supplied
 };
-inline constexpr Act kActs[] = {Act::supply, Act::close, Act::leave, Act::die, Act::succeed, Act::remove, Act::replace};
+inline constexpr Act kActs[] = {Act::supply, Act::close,   Act::leave,  Act::part,
+                                Act::die,    Act::succeed, Act::remove, Act::replace};
 
 inline const char* name(Act act) {
-  constexpr const char* kNames[] = {"supply", "close", "leave", "die", "succeed", "remove", "replace"};
+  constexpr const char* kNames[] = {"supply", "close", "leave", "part", "die", "succeed", "remove", "replace"};
   return kNames[static_cast<std::size_t>(act)];
 }
 
@@ -184,6 +186,10 @@ inline bool check_waiting(const Kind& kind, Role role, Act act, const Steps& ste
       stage.sender->close();
       wanted = said(Status::closed);
       break;
+    case Act::part:
+      stage.supply();
+      wanted = stage.receives ? 0 : stage.process->before().size();
+      [[fallthrough]];
     case Act::leave:
       if (stage.receives) {
         stage.sender->leave();
@@ -301,6 +307,13 @@ inline bool kill_who_wakes(const Kind& kind, Operation operation, std::size_t po
   const bool is_told = !log.empty() && (log.back() == said(Status::peer_lost) ||
                                         (operation == Operation::close && log.back() == said(Status::closed)));
   require(is_told, "the peer of the dead says" + rings_test::text(log));
+  // Only when nothing was left to be received, and no room to send into.
+  Log left;
+  if (sends) rings_test::receive_all(channel, *channel.attach_receiver(), left);
+  require(left.empty(), "the peer of the dead is told of it before it has received" + rings_test::text(left),
+          Fault::lost);
+  require(sends || channel.attach_sender()->look() == Status::would_block,
+          "the peer of the dead is told of it while there is room");
   return is_inside;
 }
 
