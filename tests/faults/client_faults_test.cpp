@@ -28,8 +28,8 @@ namespace nimsync::testing {
 namespace {
 
 constexpr const char* kName = "client";
-constexpr Options kRecords{.capacity = 4, .layout = Layout::dense, .wait = Wait::doorbell(Timeout{0})};
-constexpr Options kFrames{.capacity = 4096, .wait = Wait::doorbell(Timeout{0})};
+const Options kRecords{.capacity = 4, .layout = Layout::dense, .wait = Wait::doorbell(Timeout{0})};
+const Options kFrames{.capacity = 4096, .wait = Wait::doorbell(Timeout{0})};
 
 // How the client's process ends.
 enum Exit : int { kGood, kSilentError, kOtherException, kWrongMessage, kWrongStatus, kDescriptors, kLease };
