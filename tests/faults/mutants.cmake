@@ -59,16 +59,18 @@ mutant(a_folder_is_published_before_its_definition ${STORE} Killed*/creating
     } late{store_, folder, definition_};
     if")
 mutant(a_removal_begins_with_a_segment ${STORE} Killed*/removing
-"  const Remains found = remains(definition.name, &definition);
+"  drop(definition.name, remains(definition.name, &definition));
 "
 "  const Remains found = remains(definition.name, &definition);
   os::unlink_segment(definition.forward.name);
+  drop(definition.name, found);
 ")
 mutant(a_removal_begins_with_the_lines ${STORE} Killed*/removing
-"  const Remains found = remains(definition.name, &definition);
+"  drop(definition.name, remains(definition.name, &definition));
 "
 "  const Remains found = remains(definition.name, &definition);
   for (const auto& [role, line] : found.lines) ::unlinkat(found.folder.get(), line_name(role), 0);
+  drop(definition.name, found);
 ")
 mutant(a_line_is_not_marked_before_its_name_goes ${STORE} Killed*/removing_in_use
 "    os::mark_removed(line);
