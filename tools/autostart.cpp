@@ -61,8 +61,12 @@ bool may_start(const Place& place) {
     const auto systems = Registry::places(Registry::Scope::system);
     if (std::any_of(systems.begin(), systems.end(), exists)) return false;
   }
+  return true;
+}
+
+bool is_users_answering() {
   const auto users = Registry::places(Registry::Scope::user);
-  return std::none_of(users.begin(), users.end(), is_answering);
+  return std::any_of(users.begin(), users.end(), is_answering);
 }
 
 /// The daemon beside this program; else its bare name, to be looked for in PATH.
@@ -189,7 +193,8 @@ Registry reach_or_start(const Place& place, std::ostream& err) {
   } catch (const Error& error) {
     if (error.errc() != Errc::no_registry || !may_start(place)) throw;
   }
-  return start(err);
+  // What answers by now another process has started since, or it is no registry and says so again.
+  return is_users_answering() ? reach(place) : start(err);
 }
 
 }  // namespace nimsync::tools
