@@ -211,7 +211,9 @@ TEST_F(Succession, WorksBetweenEndpointsOfOneProcess) {
 TEST_F(Succession, FindsTheLeaseFreeAlthoughTheDeadHolderHadForked) {
   connect().create("x", {.size = sizeof(Tick)}, {.capacity = 4});
   std::array<int, 2> life{};
+  std::array<int, 2> forked{};  // fork() has returned in the child: until then it has its parent's leases
   ASSERT_EQ(::pipe(life.data()), 0);
+  ASSERT_EQ(::pipe(forked.data()), 0);
   Holder holder([&](const auto& done) {
     auto mine = connect();
     auto tx = mine.sender<Tick>("x");
@@ -220,10 +222,14 @@ TEST_F(Succession, FindsTheLeaseFreeAlthoughTheDeadHolderHadForked) {
     if (::fork() == 0) {  // lives on, with what it inherited, until the test ends
       ::close(life[1]);
       char byte = 0;
+      if (::write(forked[1], &byte, 1) != 1) ::_exit(1);
       ::_exit(::read(life[0], &byte, 1) == 0 ? 0 : 1);
     }
-    done();
+    char byte = 0;
+    if (::read(forked[0], &byte, 1) == 1) done();
   });
+  ::close(forked[0]);
+  ::close(forked[1]);
   EXPECT_REFUSED(Errc::in_use, connect().sender<Tick>("x"));
   holder.kill();
   auto registry = connect();

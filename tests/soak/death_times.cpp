@@ -49,6 +49,7 @@ std::int64_t now_ns() {
 struct Notes {
   std::atomic<std::uint64_t> told{0};      // deaths
   std::atomic<std::int64_t> told_at{0};    // the last one, ns
+  std::atomic<bool> is_ready{false};       // the survivor needs no registry any more
   std::atomic<std::uint64_t> attached{0};  // victims that may be killed
 };
 
@@ -70,9 +71,11 @@ int survivor(const std::string& socket, Role role, Notes& notes) {
   std::uint64_t message = 0;
   if (role == Role::receiver) {
     auto rx = registry.receiver<std::uint64_t>(kChannel);
+    notes.is_ready = true;
     return survive(notes, [&] { return rx.receive(message); });
   }
   auto tx = registry.sender<std::uint64_t>(kChannel);
+  notes.is_ready = true;
   while (tx.try_send(message)) continue;
   return survive(notes, [&] { return tx.send(message); });
 }
@@ -103,6 +106,7 @@ std::vector<double> measure(Role role, bool with_registry, std::uint64_t kills) 
   const auto until = [](const char* what, const std::function<bool()>& done) {
     if (!eventually(done)) throw std::runtime_error(std::string("it never came to it that ") + what);
   };
+  until("the survivor is attached", [&] { return notes->is_ready.load(); });
   std::vector<double> times_us;
   for (std::uint64_t kill = 1; kill <= kills; ++kill) {
     std::optional<Child> dying([&] { return victim(daemon.socket(), role, *notes); });
