@@ -235,7 +235,9 @@ void Server::welcome(Protocol::socket socket) {
 }
 
 void Server::watch_idleness() {
-  if (!idle_exit_ || stopping_ || !connections_.empty() || catalog_.size() != 0) return;
+  if (!idle_exit_ || stopping_ || !connections_.empty()) return;
+  if (service_) service_->settle_all();
+  if (catalog_.size() != 0) return;
   idle_.expires_after(*idle_exit_);
   idle_.async_wait([this](const boost::system::error_code& cancelled) {
     if (cancelled || !connections_.empty() || catalog_.size() != 0) return;

@@ -76,6 +76,16 @@ bool Service::settle(std::string_view name) {
   return true;
 }
 
+std::size_t Service::settle_all() {
+  std::size_t settled = 0;
+  std::string from;
+  while (const Definition* each = catalog.at_or_after(from)) {
+    from = each->name + '\0';
+    if (settle(each->name)) ++settled;
+  }
+  return settled;
+}
+
 Session::Session(Service& service, Socket socket, Caller caller, std::function<void(Session*)> on_end)
     : service_(service), socket_(std::move(socket)), caller_(std::move(caller)), on_end_(std::move(on_end)) {
   fd_.reset(socket_.native_handle());
@@ -221,8 +231,19 @@ void Session::run_job() {
   });
 }
 
+Definition Session::define(const protocol::CreateCall& call) {
+  const auto group = group_number(call.rights.group);
+  try {
+    return service_.catalog.define(call, group, caller_);
+  } catch (const Error& e) {
+    // What is over takes nobody's place.
+    if (e.errc() != Errc::over_limit || service_.settle_all() == 0) throw;
+  }
+  return service_.catalog.define(call, group, caller_);
+}
+
 void Session::make(const protocol::CreateCall& call, std::function<void(const Definition&)> then) {
-  Definition definition = service_.catalog.define(call, group_number(call.rights.group), caller_);
+  Definition definition = define(call);
   definition.created = std::time(nullptr);
 
   // Holds the name while the memory is allocated, a slice each turn of the loop, and lets go of it however that ends.
@@ -263,7 +284,7 @@ void Session::create(const protocol::CreateCall& call) {
     };
     return run_job();
   }
-  make(call, [this](const Definition& made) { reply(protocol::ChannelReply{service_.store.describe(made)}); });
+  make(call, [this](const Definition& made) { reply(protocol::ChannelReply{Store::describe_new(made)}); });
 }
 
 void Session::open(const protocol::OpenCall& call) {
@@ -279,6 +300,7 @@ void Session::open(const protocol::OpenCall& call) {
     };
     return run_job();
   }
+  require_reader();
   if (call.create && call.expect && service_.catalog.find(call.name) == nullptr) {
     return make({.name = call.name, .shape = *call.expect, .rights = *call.create},
                 [this, role = call.role](const Definition& made) { grant(made, role); });
@@ -293,11 +315,17 @@ void Session::open_existing(const protocol::OpenCall& call) {
   grant(definition, call.role);
 }
 
-void Session::grant(const Definition& definition, Role role) {
+void Session::require_reader() const {
   // Descriptors in a reply that nobody reads count against the whole user (ETOOMANYREFS).
   if (sent_descriptors_ && os::unread(fd_) != 0) {
     throw Error(Errc::over_limit, "the reply to the last Open has not been read; read it first");
   }
+  // Those in one that doesn't go out are descriptors of this process.
+  if (!os::has_room(fd_)) throw Error(Errc::over_limit, "earlier replies have not been read; read them first");
+}
+
+void Session::grant(const Definition& definition, Role role) {
+  require_reader();
   const protocol::Peer peer{.pid = caller_.pid, .uid = caller_.uid, .command = command_of(caller_.pid)};
   auto granted = service_.store.grant(definition, role, peer);
   protocol::ChannelReply answer{service_.store.describe(definition)};

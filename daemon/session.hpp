@@ -44,6 +44,8 @@ struct Service {
   void remove(const Definition& definition);
   /// Removes the channel if there is one of that name and it is over (Store::is_over); true when it was.
   bool settle(std::string_view name);
+  /// The same for all; how many there were.
+  std::size_t settle_all();
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -84,11 +86,14 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void create(const protocol::CreateCall& call);
   void open(const protocol::OpenCall& call);
+  /// Error: it may not have more descriptors before it has read what it was sent.
+  void require_reader() const;
   void open_existing(const protocol::OpenCall& call);
   void grant(const Definition& definition, protocol::Role role);
   void list(const protocol::ListCall& call, bool more);
   void remove(const protocol::RemoveCall& call);
   void watch();
+  [[nodiscard]] Definition define(const protocol::CreateCall& call);
   /// Makes a channel slice by slice, then calls `then`.
   void make(const protocol::CreateCall& call, std::function<void(const Definition&)> then);
 

@@ -118,9 +118,12 @@ std::uint64_t clamp(std::uint64_t number) {
   return std::min(number, static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
 }
 
+/// False where the segment ends before. Error: it can't be told.
 template <class T>
 bool read_at(const Descriptor& segment, std::uint64_t offset, T& value) {
-  return ::pread(segment.get(), &value, sizeof value, static_cast<off_t>(offset)) == static_cast<ssize_t>(sizeof value);
+  const ssize_t got = ::pread(segment.get(), &value, sizeof value, static_cast<off_t>(offset));
+  if (got < 0) os::fail(errno, "cannot read shared memory");
+  return got == static_cast<ssize_t>(sizeof value);
 }
 
 /// The tail as a successor would find it.
@@ -435,23 +438,31 @@ std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, 
   return {std::move(both.forward), std::move(both.back), std::move(own), std::move(watched)};
 }
 
+protocol::Channel Store::describe_new(const Definition& definition) {
+  const std::string none(layout::name(layout::Barrier{}));
+  return {.name = definition.name,
+          .shape = definition.shape,
+          .owner = definition.owner,
+          .group = definition.group,
+          .mode = definition.mode,
+          .protect = definition.protect,
+          .sealed = definition.sealed,
+          .generation = definition.generation,
+          .created = definition.created,
+          .memory = memory_of(definition.shape.geometry, os::page_bytes()),
+          .state = "idle",
+          .sender_barrier = none,
+          .receiver_barrier = none,
+          .sender = std::nullopt,
+          .receiver = std::nullopt,
+          .counts = {}};
+}
+
 protocol::Channel Store::describe(const Definition& definition) const {
   const std::uint64_t page = os::page_bytes();
   const Geometry& geometry = definition.shape.geometry;
-  protocol::Channel channel{.name = definition.name,
-                            .shape = definition.shape,
-                            .owner = definition.owner,
-                            .group = definition.group,
-                            .mode = definition.mode,
-                            .protect = definition.protect,
-                            .sealed = definition.sealed,
-                            .generation = definition.generation,
-                            .created = definition.created,
-                            .memory = memory_of(geometry, page),
-                            .state = "damaged",
-                            .sender = std::nullopt,
-                            .receiver = std::nullopt,
-                            .counts = {}};
+  protocol::Channel channel = describe_new(definition);
+  channel.state = "damaged";
   try {
     const Descriptor at = folder(definition.name);
     channel.sender = holder_in(at, Role::sender);
@@ -491,7 +502,8 @@ protocol::Channel Store::describe(const Definition& definition) const {
                     : ended                              ? "closed"
                     : channel.sender || channel.receiver ? "waiting"
                                                          : "idle";
-  } catch (const Error&) {
+  } catch (const Error& e) {
+    if (e.errc() == Errc::no_space) throw;  // that says nothing of the channel
     channel.state = "damaged";
   }
   return channel;

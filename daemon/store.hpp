@@ -78,8 +78,10 @@ class Store {
   /// The living holder of a side; nothing too when its folder or line is gone. Error: it can't be told.
   [[nodiscard]] std::optional<protocol::Peer> holder(const Definition& definition, protocol::Role role) const;
   /// Everything that can be said of a channel now. Never throws for what clients did to its memory: the state is
-  /// "damaged".
+  /// "damaged". Error: it can't be told, for want of descriptors or memory.
   [[nodiscard]] protocol::Channel describe(const Definition& definition) const;
+  /// The same of one that was made just now, which takes no look at it.
+  [[nodiscard]] static protocol::Channel describe_new(const Definition& definition);
 
   struct Adopted {
     std::vector<Definition> channels;

@@ -142,4 +142,14 @@ std::size_t unread(const Descriptor& socket) noexcept {
   return ::ioctl(socket.get(), SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
 }
 
+bool has_room(const Descriptor& socket) {
+  pollfd waiting{.fd = socket.get(), .events = POLLOUT, .revents = 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&waiting, 1, 0);
+  } while (ready < 0 && errno == EINTR);
+  if (ready < 0) fail(errno, "cannot tell whether a reply would go out");
+  return ready > 0 && (waiting.revents & POLLOUT) != 0;
+}
+
 }  // namespace nimsync::os

@@ -61,4 +61,7 @@ bool has_news(const Descriptor& socket) noexcept;
 /// Bytes sent that the other end hasn't read.
 std::size_t unread(const Descriptor& socket) noexcept;
 
+/// Whether a small message would go out at once. Error: it can't be told.
+bool has_room(const Descriptor& socket);
+
 }  // namespace nimsync::os

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -205,6 +206,54 @@ TEST_F(Abuse, RequestsWhoseAnswersNobodyReadsStopTheirSenderAlone) {
     for (std::size_t n = 0; n < asked(i); ++n) ASSERT_TRUE(clients[i]->receive()->contains("parameters"));
   }
   std::printf("%zu requests of each client were under way\n", asked(0));
+}
+
+TEST_F(Abuse, RepliesThatNobodyReadsKeepNoDescriptors) {
+  const auto call = [](const std::string& method, const std::string& parameters) {
+    return R"({"method":")" + method + R"(","parameters":)" + parameters + "}" + '\0';
+  };
+  const std::string question =
+      call("org.varlink.service.GetInterfaceDescription", R"({"interface":"io.nimsync.registry"})");
+  auto registry = Registry::connect(daemon.socket());
+  const auto let_it_answer = [&] {
+    for (int turn = 0; turn < 3; ++turn) static_cast<void>(registry.info());
+  };
+  // How many replies a socket takes whose other end reads none.
+  RawClient first(daemon.socket());
+  std::string many;
+  for (int i = 0; i < 120; ++i) many += question;
+  ASSERT_TRUE(first.send(many));
+  let_it_answer();
+  int waiting = 0;
+  ASSERT_EQ(::ioctl(first.fd(), FIONREAD, &waiting), 0);
+  const auto reply = first.receive();
+  ASSERT_TRUE(reply);
+  const int fitting = waiting / static_cast<int>(reply->dump().size() + 1);
+  ASSERT_TRUE(fitting > 0 && fitting < 120) << fitting;
+
+  // Behind so many a call whose answer has descriptors.
+  constexpr std::size_t kClients = 8;
+  const std::size_t before = descriptors_of(daemon.pid());
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (std::size_t i = 0; i < kClients; ++i) {
+    const std::string name = "x" + std::to_string(i);
+    registry.create(name, {.size = 8}, {.capacity = 1});
+    std::string bytes;
+    for (int n = 0; n < fitting; ++n) bytes += question;
+    bytes += call("io.nimsync.registry.Open", R"({"name":")" + name + R"(","role":"sender"})");
+    clients.push_back(std::make_unique<RawClient>(daemon.socket()));
+    ASSERT_TRUE(clients.back()->send(bytes));
+  }
+  let_it_answer();
+  EXPECT_EQ(descriptors_of(daemon.pid()), before + kClients);
+  for (const auto& each : clients) {
+    std::optional<nlohmann::json> last;
+    for (int n = 0; n <= fitting; ++n) last = each->receive();
+    ASSERT_TRUE(last);
+    EXPECT_EQ(last->value("error", ""), "io.nimsync.registry.OverLimit") << *last;
+  }
+  clients.clear();
+  for (std::size_t i = 0; i < kClients; ++i) registry.remove("x" + std::to_string(i));
 }
 
 TEST_F(Abuse, ListsThatNobodyReadsWaitForTheirReaders) {

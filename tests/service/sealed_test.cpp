@@ -296,6 +296,23 @@ TEST_F(Orphaned, ChannelsAreRemovedLikeAnyOther) {
   EXPECT_TRUE(registry.list().empty());
 }
 
+/// With room for one sealed channel, and one in all.
+class LastOrphan : public Service {
+ protected:
+  LastOrphan() : Service({"--max-sealed", "1", "--max-channels", "1"}) {}
+};
+
+TEST_F(LastOrphan, TakesNobodysPlaceOnceItIsOver) {
+  {
+    auto tx = connect().sender<Tick>("x", {.capacity = 4, .sealed = true});
+    daemon.kill();
+    daemon.start();
+    EXPECT_REFUSED(Errc::over_limit, connect().create("y", {.size = 8}, {.capacity = 1, .sealed = true}));
+  }
+  connect().create("y", {.size = 8}, {.capacity = 1, .sealed = true});
+  EXPECT_EQ(connect().list().size(), 1U);
+}
+
 TEST_F(Orphaned, ChannelsEndWithTheirLastHolder) {
   auto registry = connect();
   tx = make_channel<Tick>({.capacity = 1}).first;

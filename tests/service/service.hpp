@@ -43,6 +43,7 @@ std::pair<std::optional<Errc>, std::string> refusal(Act act) {
 
 class Service : public ::testing::Test {
  protected:
+  explicit Service(std::vector<std::string> daemon_arguments = {}) : daemon(std::move(daemon_arguments)) {}
   Registry connect() { return Registry::connect(daemon.socket()); }
   PrivateDaemon daemon;
 };
