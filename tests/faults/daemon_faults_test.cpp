@@ -52,6 +52,7 @@ class Refuser {
 bool fits(Errc code, int error) {
   if (error == EINTR || error == EAGAIN) return false;  // these say to try again
   if (code == Errc::no_registry || code == Errc::failed) return true;
+  if (error == EIO && code == Errc::corrupted) return true;  // what can't be read is said to be damaged
   const bool ran_out = error == ENOSPC || error == EMFILE || error == ENOMEM || error == ETOOMANYREFS;
   return ran_out && code == Errc::no_space;
 }
@@ -143,7 +144,7 @@ TEST_P(DaemonFault, IsAnsweredClearlyAndLeavesNothing) {
   for (const auto& [name, count] : injected) std::cout << " " << name << "=" << count;
   std::cout << "\n";
   if (only == nullptr) {
-    EXPECT_GE(total, GetParam().least_stops / 10 / stride.step());
+    EXPECT_GE(total, std::max(1, GetParam().least_stops / 4 / stride.step()));
   }
 }
 

@@ -251,14 +251,29 @@ void World::remove_used(const std::string& name) {
   attempt("remove " + name + ", which is in use", Errc::in_use, [&](Registry& registry) { registry.remove(name); });
 }
 
+namespace {
+
+/// Of a channel that nothing is wrong with.
+void require_sound(const ChannelInfo& channel) {
+  if (channel.state == "damaged") throw Error(Errc::corrupted, "channel '" + channel.name + "' is said to be damaged");
+  if (is_living(channel.name) && (!channel.sender || !channel.receiver)) {
+    throw Error(Errc::corrupted, "a holder of channel '" + channel.name + "' is left out");
+  }
+}
+
+}  // namespace
+
 void World::ask_everything() {
   attempt("info", std::nullopt, [](Registry& registry) { static_cast<void>(registry.info()); });
   attempt("list", std::nullopt, [](Registry& registry) {
     bool has_all = false;
-    for (const ChannelInfo& each : registry.list()) has_all = has_all || each.name == kAsk;
+    for (const ChannelInfo& each : registry.list()) {
+      has_all = has_all || each.name == kAsk;
+      require_sound(each);
+    }
     if (!has_all) throw Error(Errc::failed, "the list has not got all channels");
   });
-  attempt("stat", std::nullopt, [](Registry& registry) { static_cast<void>(registry.stat(kAsk)); });
+  attempt("stat", std::nullopt, [](Registry& registry) { require_sound(registry.stat(kAsk)); });
 }
 
 void World::drop(const std::string& name, Role role) {
