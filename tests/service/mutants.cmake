@@ -1,0 +1,91 @@
+# The registry with one seeded mistake each (tests/mutants.cmake), against the test of hostile, sealed or abused service
+# that must find it. Only the file with the mistake is compiled; the rest is the build's: -DBIN=<folder of the tests>
+# -DMAIN=<object of nimsyncd's main> -DLIBRARIES=<archives>.
+include(${CMAKE_CURRENT_LIST_DIR}/../mutants.cmake)
+
+set(MUTATED daemon lib/os)
+string(REPLACE "," ";" LIBRARIES "${LIBRARIES}")
+
+# A check is "program/filter".
+function(try_mutant copy check result said)
+  # `file` is mutant()'s: the one with the mistake.
+  compile(${copy}/mutated.o -O0 -DSPDLOG_COMPILED_LIB -DSPDLOG_SHARED_LIB -DSPDLOG_FMT_EXTERNAL -I${SOURCE}
+          -I${SOURCE}/lib -I${SOURCE}/include -c ${copy}/${file})
+  compile(${copy}/nimsyncd ${copy}/mutated.o ${MAIN} ${LIBRARIES} -lspdlog -lfmt -pthread)
+  string(REGEX REPLACE "/.*" "" program "${check}")
+  string(REGEX REPLACE "^[^/]*/" "" filter "${check}")
+  execute_process(COMMAND ${CMAKE_COMMAND} -E env NIMSYNCD=${copy}/nimsyncd
+                  ${BIN}/${program} --gtest_brief=1 --gtest_filter=${filter}
+                  RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE errors TIMEOUT 120)
+  string(REGEX REPLACE "^.*Failure\n(Failed\n)?" "" output "${output}")
+  set(${result} "${code}" PARENT_SCOPE)
+  set(${said} "${output}" PARENT_SCOPE)
+endfunction()
+
+begin_mutants()
+
+set(STORE daemon/store.cpp)
+set(SESSION daemon/session.cpp)
+set(SERVER daemon/server.cpp)
+set(CATALOG daemon/catalog.cpp)
+set(SEGMENT lib/os/segment.cpp)
+set(SOCKET lib/os/socket.cpp)
+
+# ---- sealed
+
+mutant(sealed_memory_may_shrink ${SEGMENT} "sealed_test/*MemoryIsOfOneSize*"
+"F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL"
+"F_SEAL_GROW | F_SEAL_SEAL")
+mutant(sealed_memory_may_grow ${SEGMENT} "sealed_test/*MemoryIsOfOneSize*"
+"F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL"
+"F_SEAL_SHRINK | F_SEAL_SEAL")
+mutant(a_removed_channels_memory_is_kept ${STORE} "sealed_test/*MemoryEndsWithItsChannel*"
+"  sealed_.erase(definition.generation);
+"
+"")
+mutant(sealed_channels_are_not_counted ${CATALOG} "sealed_test/SealedService.LeavesDescriptorsForOthers"
+"  if (definition.sealed && sealed() >= limits_.sealed) {"
+"  if (false) {")
+mutant(an_orphan_lets_somebody_in ${STORE} "sealed_test/Orphaned.ChannelsLetNobodyJoin"
+"  if (is_orphan(definition)) {
+    throw"
+"  if (false) {
+    throw")
+mutant(an_orphan_that_is_over_keeps_its_place ${SESSION} "sealed_test/LastOrphan*"
+"    if (e.errc() != Errc::over_limit || service_.settle_all() == 0) throw;"
+"    throw;")
+
+# ---- hostile
+
+mutant(a_protected_channels_memory_is_given_to_write ${STORE} "hostile_test/*AttackerOfAProtected*"
+"    return writer == role || !definition.protect ? os::Access::read_write : os::Access::read_only;"
+"    static_cast<void>(writer == role);
+    return os::Access::read_write;")
+mutant(a_line_with_an_intruder_is_not_replaced ${STORE} "hostile_test/Intruder.WithReadLocks*"
+"  if (lease == os::Lease::intruded) {"
+"  if (false) {")
+
+# ---- abused
+
+mutant(one_uid_may_have_all_connections ${SERVER} "abuse_test/Few*"
+"  if (connections > connections_limit_) {"
+"  if (false) {")
+mutant(replies_without_a_reader_keep_descriptors ${SESSION} "abuse_test/Abuse.RepliesThatNobodyReads*"
+"  if (!os::has_room(fd_)) throw"
+"  if (false) throw")
+mutant(ended_connections_are_counted_on ${SERVER} "abuse_test/Abuse.ConnectionsThatCome*"
+"        if (--connections_[uid] == 0) connections_.erase(uid);
+"
+"")
+
+# ---- successors
+
+mutant(a_held_side_is_granted_again ${STORE} "succession_test/*"
+"  if (lease != os::Lease::free) {"
+"  if (false) {")
+mutant(segments_in_use_are_swept_at_start ${STORE} "succession_test/*"
+"    if (in_use.contains(name)) continue;
+"
+"")
+
+end_mutants()
