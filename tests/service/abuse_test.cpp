@@ -208,7 +208,8 @@ TEST_F(Abuse, RequestsWhoseAnswersNobodyReadsStopTheirSenderAlone) {
   std::printf("%zu requests of each client were under way\n", asked(0));
 }
 
-TEST_F(Abuse, RepliesThatNobodyReadsKeepNoDescriptors) {
+TEST(Descriptors, AreNotKeptForRepliesThatNobodyReads) {
+  const PrivateDaemon daemon;
   const auto call = [](const std::string& method, const std::string& parameters) {
     return R"({"method":")" + method + R"(","parameters":)" + parameters + "}" + '\0';
   };

@@ -70,7 +70,7 @@ mutant(a_line_with_an_intruder_is_not_replaced ${STORE} "hostile_test/Intruder.W
 mutant(one_uid_may_have_all_connections ${SERVER} "abuse_test/Few*"
 "  if (connections > connections_limit_) {"
 "  if (false) {")
-mutant(replies_without_a_reader_keep_descriptors ${SESSION} "abuse_test/Abuse.RepliesThatNobodyReads*"
+mutant(replies_without_a_reader_keep_descriptors ${SESSION} "abuse_test/Descriptors.AreNotKept*"
 "  if (!os::has_room(fd_)) throw"
 "  if (false) throw")
 mutant(ended_connections_are_counted_on ${SERVER} "abuse_test/Abuse.ConnectionsThatCome*"
