@@ -18,6 +18,7 @@
 
 #include "daemon/interface.hpp"
 #include "daemon/log.hpp"
+#include "daemon/supervisor.hpp"
 #include "os/line.hpp"
 #include "os/socket.hpp"
 
@@ -25,18 +26,11 @@ namespace nimsync::registry {
 
 namespace {
 
-constexpr int kActivatedFd = 3;  // SD_LISTEN_FDS_START of sd_listen_fds(3)
 constexpr std::chrono::milliseconds kAcceptAgain{100};
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
-}
-
-/// Whether systemd handed a listening socket over: the protocol of sd_listen_fds(3), which promises to stay.
-bool is_activated() {
-  return environment("LISTEN_PID") == std::to_string(::getpid()) && !environment("LISTEN_FDS").empty() &&
-         environment("LISTEN_FDS") != "0";
 }
 
 /// The path that a socket is bound to.
@@ -55,6 +49,11 @@ std::uint64_t connections_limit(const Limits& limits) {
   rlimit descriptors{};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return limits.connections;
   return std::min(limits.connections, std::max<std::uint64_t>(kLeast, descriptors.rlim_cur / 2));
+}
+
+DescriptorStore descriptor_store(std::map<std::string, os::Descriptor> kept) {
+  if (!supervisor::keeps_descriptors()) return {.kept = std::move(kept)};
+  return {.kept = std::move(kept), .keep = supervisor::keep, .forget = supervisor::forget};
 }
 
 std::uint64_t random_bits() {
@@ -93,8 +92,9 @@ Server::Server(const Config& config)
       connections_limit_(connections_limit(config.limits)) {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
-  const bool activated = config.socket.empty() && is_activated();
-  socket_path_ = activated ? path_of(kActivatedFd) : config.socket.empty() ? default_socket() : config.socket;
+  supervisor::Inherited inherited = supervisor::inherit();
+  const bool activated = config.socket.empty() && inherited.socket;
+  socket_path_ = activated ? path_of(inherited.socket.get()) : config.socket.empty() ? default_socket() : config.socket;
   if (!activated) {
     const std::string folder = std::filesystem::path(socket_path_).parent_path().string();
     if (config.socket.empty()) require_own_folder(folder, folder.starts_with("/run/nimsync") ? 0755 : 0700);
@@ -103,15 +103,15 @@ Server::Server(const Config& config)
   store_.emplace(!config.state_dir.empty() ? config.state_dir
                  : !runtime.empty()        ? runtime.substr(0, runtime.find(':'))
                                            : socket_path_ + ".state",
-                 random_bits);
+                 random_bits, descriptor_store(std::move(inherited.kept)));
   Store::Adopted adopted = store_->adopt(config.limits);
   for (const std::string& remark : adopted.remarks) spdlog::warn("{}", remark);
   for (Definition& definition : adopted.channels) catalog_.insert(std::move(definition));
   service_.emplace(Service{.catalog = catalog_, .store = *store_, .info = [this] { return info(); }});
   if (activated) {
-    os::refuse_descriptors(kActivatedFd);
-    acceptor_.assign(Protocol(), kActivatedFd);
-    ::fcntl(kActivatedFd, F_SETFD, FD_CLOEXEC);
+    os::refuse_descriptors(inherited.socket.get());
+    acceptor_.assign(Protocol(), inherited.socket.get());
+    static_cast<void>(inherited.socket.release());
   } else {
     listen(config);
   }
@@ -163,25 +163,29 @@ void Server::run() {
   signals_.async_wait([this](const boost::system::error_code& error, int signal) {
     if (error) return;
     spdlog::info("nimsyncd ends signal={} channels={}", signal, catalog_.size());
-    if (const std::size_t sealed = catalog_.sealed(); sealed != 0) {
+    if (const std::size_t sealed = catalog_.sealed(); sealed != 0 && !store_->hands_on_sealed()) {
       spdlog::warn("the memory of sealed channels ends with this registry channels={}", sealed);
     }
     stop();
   });
   accept();
   watch_idleness();
+  feed_watchdog();
   spdlog::info("nimsyncd is ready version={} socket={} state={} channels={}", kVersion, socket_path_, store_->path(),
                catalog_.size());
+  supervisor::ready("serves " + socket_path_);
   loop_.run();
 }
 
 void Server::stop() {
+  if (!stopping_) supervisor::stopping();
   stopping_ = true;
   boost::system::error_code error;
   acceptor_.close(error);
   signals_.cancel(error);
   retry_.cancel();
   idle_.cancel();
+  watchdog_.cancel();
   for (const auto& [key, session] : std::map(sessions_)) {
     if (const auto living = session.lock()) living->stop();
   }
@@ -246,6 +250,17 @@ void Server::watch_idleness() {
   });
 }
 
+/// From the loop, so that one that hangs isn't taken for alive: twice as often as is asked for.
+void Server::feed_watchdog() {
+  const auto interval = supervisor::watchdog();
+  if (!interval || stopping_) return;
+  supervisor::still_alive();
+  watchdog_.expires_after(*interval / 2);
+  watchdog_.async_wait([this](const boost::system::error_code& cancelled) {
+    if (!cancelled) feed_watchdog();
+  });
+}
+
 protocol::InfoReply Server::info() const {
   std::uint64_t connections = 0;
   for (const auto& [uid, count] : connections_) connections += count;
@@ -264,7 +279,8 @@ protocol::InfoReply Server::info() const {
           .max_bytes = limits.bytes,
           .max_channel_bytes = limits.channel_bytes,
           .max_capacity = limits.capacity,
-          .max_message = limits.message};
+          .max_message = limits.message,
+          .keeps_sealed = store_->hands_on_sealed()};
 }
 
 }  // namespace nimsync::registry

@@ -49,6 +49,7 @@ class Server {
   void accept();
   void welcome(Protocol::socket socket);
   void watch_idleness();
+  void feed_watchdog();
   void stop();
   [[nodiscard]] protocol::InfoReply info() const;
 
@@ -61,6 +62,7 @@ class Server {
   boost::asio::signal_set signals_{loop_};
   boost::asio::steady_timer retry_{loop_};
   boost::asio::steady_timer idle_{loop_};
+  boost::asio::steady_timer watchdog_{loop_};
   std::optional<Store> store_;
   Catalog catalog_;
   std::optional<Service> service_;

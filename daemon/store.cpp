@@ -34,6 +34,9 @@ constexpr const char* kGone = ".gone-";
 constexpr int kNameTries = 16;
 constexpr std::size_t kMaxFile = std::size_t{64} << 10;
 
+constexpr char kForward = 'f';
+constexpr char kBack = 'r';
+
 const char* line_name(Role role) {
   return role == Role::sender ? "data" : "room";
 }
@@ -48,6 +51,11 @@ std::string hex(std::uint64_t number) {
   std::array<char, 17> text{};
   static_cast<void>(std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(number)));
   return text.data();
+}
+
+/// Of a sealed segment, in the descriptor store.
+std::string kept_name(std::uint64_t generation, char side) {
+  return "sealed." + hex(generation) + "." + side;
 }
 
 /// FNV-1a: two state folders of one user get different names in /dev/shm.
@@ -182,7 +190,8 @@ void replace_line(const Descriptor& folder, const std::string& name) {
 
 }  // namespace
 
-Store::Store(const std::string& state_dir, Random random) : random_(std::move(random)) {
+Store::Store(const std::string& state_dir, Random random, DescriptorStore descriptors)
+    : random_(std::move(random)), descriptors_(std::move(descriptors)) {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::path wanted = fs::absolute(state_dir, error);
@@ -221,7 +230,7 @@ std::string Store::segment_name(std::uint64_t id, char side) const {
 }
 
 bool Store::is_own_name(const std::string& segment) const {
-  return segment.starts_with("/" + prefix_) && segment.size() == segment_name(0, 'f').size() &&
+  return segment.starts_with("/" + prefix_) && segment.size() == segment_name(0, kForward).size() &&
          segment.find('/', 1) == std::string::npos;
 }
 
@@ -260,8 +269,8 @@ Store::Creation::Creation(Store& store, Definition definition) : store_(&store),
   for (int tries = 1; !definition_.sealed; ++tries) {
     const std::uint64_t id = store.random_();
     try {
-      forward_.emplace(store.segment_name(id, 'f'), forward_bytes);
-      back_.emplace(store.segment_name(id, 'r'), layout::return_bytes(page));
+      forward_.emplace(store.segment_name(id, kForward), forward_bytes);
+      back_.emplace(store.segment_name(id, kBack), layout::return_bytes(page));
       break;
     } catch (const Error& e) {
       // Anybody may take any name in /dev/shm. With 64 random bits in ours, nobody can have taken them all.
@@ -280,7 +289,10 @@ Definition Store::Creation::finish() {
   forward_->write(identity);
   back_->write(identity);
   Segments sealed;
-  if (definition_.sealed) sealed = {.forward = forward_->seal(), .back = back_->seal()};
+  if (definition_.sealed) {
+    sealed = {.forward = forward_->seal(), .back = back_->seal()};
+    store_->keep(definition_.generation, sealed);
+  }
 
   const std::string temporary = kNew + hex(definition_.generation);
   if (::mkdirat(store_->channels_.get(), temporary.c_str(), 0700) != 0) {
@@ -301,6 +313,7 @@ Definition Store::Creation::finish() {
       ::unlinkat(store_->channels_.get(), (temporary + "/" + file).c_str(), 0);
     }
     ::unlinkat(store_->channels_.get(), temporary.c_str(), AT_REMOVEDIR);
+    if (definition_.sealed) store_->forget(definition_.generation);
     throw;
   }
   if (definition_.sealed) {
@@ -369,6 +382,32 @@ void Store::drop(const std::string& name, const Remains& found) {
 void Store::remove(const Definition& definition) {
   drop(definition.name, remains(definition.name, &definition));
   sealed_.erase(definition.generation);
+  if (definition.sealed) forget(definition.generation);
+}
+
+void Store::keep(std::uint64_t generation, const Segments& sealed) const {
+  if (!descriptors_.keep) return;
+  try {
+    descriptors_.keep(kept_name(generation, kForward), sealed.forward);
+    descriptors_.keep(kept_name(generation, kBack), sealed.back);
+  } catch (...) {
+    forget(generation);
+    throw;
+  }
+}
+
+void Store::forget(std::uint64_t generation) const {
+  if (!descriptors_.forget) return;
+  descriptors_.forget(kept_name(generation, kForward));
+  descriptors_.forget(kept_name(generation, kBack));
+}
+
+/// What an earlier registry had kept of a sealed channel: both segments, or none.
+Store::Segments Store::take_kept(std::uint64_t generation) {
+  auto forward = descriptors_.kept.extract(kept_name(generation, kForward));
+  auto back = descriptors_.kept.extract(kept_name(generation, kBack));
+  if (!forward || !back) return {};
+  return {std::move(forward.mapped()), std::move(back.mapped())};
 }
 
 bool Store::is_orphan(const Definition& definition) const {
@@ -549,6 +588,12 @@ Store::Adopted Store::adopt(const Limits& limits) {
       if (entry.starts_with('.')) ::unlinkat(at.get(), entry.c_str(), 0);
     }
     if (definition->sealed) {
+      if (Segments kept = take_kept(definition->generation); are_intact(kept, *definition)) {
+        sealed_.insert_or_assign(definition->generation, std::move(kept));
+        adopted.channels.push_back(std::move(*definition));
+        continue;
+      }
+      forget(definition->generation);
       if (is_held(at)) {
         adopted.remarks.push_back(
             "channel '" + name +
@@ -591,6 +636,10 @@ Store::Adopted Store::adopt(const Limits& limits) {
     } else {
       adopted.remarks.push_back("left the foreign segment " + name + " alone");
     }
+  }
+  for (const auto& [name, fd] : std::exchange(descriptors_.kept, {})) {
+    if (descriptors_.forget) descriptors_.forget(name);
+    adopted.remarks.push_back("gave back the kept descriptor " + name + ", which no channel has");
   }
   return adopted;
 }

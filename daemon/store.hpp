@@ -7,10 +7,11 @@
 //     STATE/channels/.new-ID, .gone-ID     half made, half removed: swept at start
 //     /dev/shm/nimsync.INSTANCE.UID.ID.f, .r     the segments; INSTANCE is made of STATE's path and the uid
 //
-// The segments of a sealed channel have no names: the registry that made them has a descriptor of each. They end with
-// it and with those who hold the channel. A registry that finds such a channel's folder and a side of it held keeps the
-// channel as an orphan: listed, not to be opened, and its lines stay, which are the holders' leases, doorbells and
-// death notices.
+// The segments of a sealed channel have no names: the registry that made them has a descriptor of each, and so has the
+// service manager's descriptor store where there is one, which hands them to the next registry. Without, they end with
+// the registry and with those who hold the channel. A registry that finds such a channel's folder and a side of it held
+// keeps the channel as an orphan: listed, not to be opened, and its lines stay, which are the holders' leases, doorbells
+// and death notices.
 //
 // Order: segments, folder (under a temporary name, then renamed), answer. Removal goes the other way round. Killed at
 // any point, the next start finds the channel whole or sweeps it.
@@ -38,11 +39,18 @@ namespace nimsync::registry {
 /// 64 random bits.
 using Random = std::function<std::uint64_t()>;
 
+/// Where descriptors outlive this process. Both functions, or none.
+struct DescriptorStore {
+  std::map<std::string, os::Descriptor> kept = {};  // for an earlier process, by name
+  std::function<void(const std::string& name, const os::Descriptor& fd)> keep = {};
+  std::function<void(const std::string& name)> forget = {};
+};
+
 class Store {
  public:
   /// Opens the folder, made with mode 0700 when it is absent, and takes its lock. Errors: denied (it is another uid's,
   /// or open to others), in_use (another registry has it).
-  Store(const std::string& state_dir, Random random);
+  Store(const std::string& state_dir, Random random, DescriptorStore descriptors = {});
 
   /// A channel that is being made. Destroyed before finish(), it leaves nothing behind.
   class Creation {
@@ -87,6 +95,9 @@ class Store {
     std::vector<Definition> channels;
     std::vector<std::string> remarks;  // what was swept, and what is foreign or damaged and was left alone
   };
+  /// Whether the memory of sealed channels is handed to the next registry.
+  [[nodiscard]] bool hands_on_sealed() const { return static_cast<bool>(descriptors_.keep); }
+
   /// Finds what an earlier registry left. Call once, before anything else. Error: something can't be read now; nothing
   /// that might be a channel's is swept then.
   Adopted adopt(const Limits& limits);
@@ -113,6 +124,9 @@ class Store {
   [[nodiscard]] Remains remains(const std::string& name, const Definition* definition) const;
   void sweep(const std::string& name, const Remains& found) const;
   void drop(const std::string& name, const Remains& found);
+  void keep(std::uint64_t generation, const Segments& sealed) const;
+  void forget(std::uint64_t generation) const;
+  [[nodiscard]] Segments take_kept(std::uint64_t generation);
 
   std::string path_;
   std::string prefix_;  // of our segments' names
@@ -121,6 +135,7 @@ class Store {
   os::Descriptor channels_;
   os::Descriptor lock_;
   std::map<std::uint64_t, Segments> sealed_;  // by the channel's generation
+  DescriptorStore descriptors_;
 };
 
 }  // namespace nimsync::registry

@@ -305,7 +305,9 @@ int create(const Place& place, const CreateOptions& options, const Output& outpu
                << format_size(channel.memory) << " of memory\n";
   }
   if (is_new && channel.is_sealed) {
-    output.err << "nimsyncctl: sealed memory ends with the registry's process: when nimsyncd ends or is restarted, "
+    output.err << "nimsyncctl: sealed memory ends with the registry's "
+               << (registry.info().keeps_sealed ? "service, though not with its restart: when nimsyncd is stopped, "
+                                                : "process: when nimsyncd ends or is restarted, ")
                << channel.name << " goes on between those who hold it, and nobody can join them\n";
   }
   return 0;
@@ -416,7 +418,8 @@ int info(const Place& place, const Output& output) {
                         {"max_bytes", info.max_bytes},
                         {"max_channel_bytes", info.max_channel_bytes},
                         {"max_capacity", info.max_capacity},
-                        {"max_message", info.max_message}};
+                        {"max_message", info.max_message},
+                        {"keeps_sealed", info.keeps_sealed}};
     print(output, json);
     return 0;
   }
@@ -431,7 +434,8 @@ int info(const Place& place, const Output& output) {
                               {"memory", of(format_size(info.bytes), format_size(info.max_bytes))},
                               {"largest channel", format_size(info.max_channel_bytes)},
                               {"largest capacity", std::to_string(info.max_capacity) + " records"},
-                              {"largest message", format_size(info.max_message)}},
+                              {"largest message", format_size(info.max_message)},
+                              {"sealed memory", info.keeps_sealed ? "outlives a restart" : "ends with the process"}},
                              output.style);
   return 0;
 }

@@ -13,7 +13,7 @@
 //   stat     {"channels": [CHANNEL...]}                     those that were found
 //   remove   {"removed": [NAME...]}
 //   info     {"registry": {"version", "pid", "uid", "uptime_s", "socket", "state_dir", "channels", "bytes",
-//             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message"}}
+//             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message", "keeps_sealed"}}
 //   watch    {"event": "watching" | "created" | "opened" | "removed", "name", "role": "sender" | "receiver" | null}
 //   send     {"sent": {"messages", "bytes"}}               also when it ends early
 //   CHANNEL  {"name", "kind": "stamped" | "dense" | "framed", "size", "capacity", "alignment", "type", "owner",

@@ -97,6 +97,7 @@ struct RegistryInfo {
   std::uint64_t max_channel_bytes = 0;  // one channel
   std::uint64_t max_capacity = 0;       // records
   std::uint64_t max_message = 0;        // bytes of a record or frame
+  bool keeps_sealed = false;            // the memory of sealed channels outlives its crash, restart and upgrade
 };
 
 struct Event {

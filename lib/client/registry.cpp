@@ -356,7 +356,8 @@ RegistryInfo Registry::info() {
           .max_bytes = reply.max_bytes,
           .max_channel_bytes = reply.max_channel_bytes,
           .max_capacity = reply.max_capacity,
-          .max_message = reply.max_message};
+          .max_message = reply.max_message,
+          .keeps_sealed = reply.keeps_sealed};
 }
 
 void Registry::watch(const std::function<bool(const Event&)>& event) {

@@ -206,6 +206,7 @@ void members(InfoReply& value, Visit visit) {
   visit("max_channel_bytes", value.max_channel_bytes);
   visit("max_capacity", value.max_capacity);
   visit("max_message", value.max_message);
+  visit("keeps_sealed", value.keeps_sealed);
 }
 template <class Visit>
 void members(WatchReply& value, Visit visit) {

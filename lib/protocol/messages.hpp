@@ -138,6 +138,7 @@ struct InfoReply {
   std::uint64_t max_channel_bytes = 0;
   std::uint64_t max_capacity = 0;
   std::uint64_t max_message = 0;
+  bool keeps_sealed = false;
 };
 struct WatchReply {
   std::string what;
