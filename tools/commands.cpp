@@ -11,10 +11,16 @@
 #include <string_view>
 #include <utility>
 
-#include "tools/quantity.hpp"
 #include "tools/transfer.hpp"
+#include "words/quantity.hpp"
 
 namespace nimsync::tools {
+
+using words::Creation;
+using words::CreationRequest;
+using words::format_age;
+using words::format_mode;
+using words::format_size;
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -201,10 +207,6 @@ Pairs details_of(const ChannelInfo& channel, Names& names, std::time_t now) {
   return pairs;
 }
 
-[[noreturn]] void refuse(std::string what) {
-  throw Error(Errc::invalid, std::move(what));
-}
-
 /// The channel's registry, with the channel made if its making was asked for.
 Registry registry_with(const Place& place, const std::string& channel, const Creation& creation, std::ostream& err) {
   if (creation == Creation{}) return reach(place);
@@ -245,42 +247,6 @@ int for_each_name(const std::vector<std::string>& names, const Output& output, A
 }
 
 }  // namespace
-
-CreationRequest request_for(const Creation& creation) {
-  const bool has_record_options = creation.size || creation.capacity || creation.layout || creation.align;
-  const bool has_frame_options = creation.frames || creation.bytes || creation.max_size;
-  if (has_record_options && has_frame_options) {
-    refuse("cannot create a channel of records and of frames: give --size and --capacity, or --frames and --bytes");
-  }
-  CreationRequest request;
-  if (has_frame_options) {
-    if (!creation.frames || !creation.bytes) {
-      refuse("cannot create a channel of frames: --frames and --bytes are needed, such as --frames --bytes 4M");
-    }
-    if (*creation.bytes == 0) refuse("cannot create a channel of frames: --bytes must be at least 1");
-    if (creation.max_size == 0) refuse("cannot create a channel of frames: --max-size must be at least 1");
-    request.shape.frames = true;
-    request.options.capacity = *creation.bytes;
-    request.options.max_size = creation.max_size.value_or(0);
-  } else {
-    if (!creation.size || !creation.capacity) {
-      refuse("cannot create a channel: give --size and --capacity for records, or --frames and --bytes for frames");
-    }
-    if (*creation.size == 0) refuse("cannot create a channel of records: --size must be at least 1");
-    if (*creation.capacity == 0) refuse("cannot create a channel of records: --capacity must be at least 1");
-    if (creation.layout == Layout::framed) refuse("cannot create a channel of records: --layout is stamped or dense");
-    request.shape.size = *creation.size;
-    request.shape.alignment = creation.align.value_or(0);
-    request.options.capacity = *creation.capacity;
-    request.options.layout = creation.layout;
-  }
-  request.shape.type = creation.type.value_or("");
-  request.options.mode = creation.mode.value_or(request.options.mode);
-  request.options.group = creation.group.value_or("");
-  request.options.protect = creation.protect;
-  request.options.sealed = creation.sealed;
-  return request;
-}
 
 int create(const Place& place, const CreateOptions& options, const Output& output) {
   const CreationRequest request = request_for(options.creation);

@@ -13,7 +13,8 @@
 //   stat     {"channels": [CHANNEL...]}                     those that were found
 //   remove   {"removed": [NAME...]}
 //   info     {"registry": {"version", "pid", "uid", "uptime_s", "socket", "state_dir", "channels", "bytes",
-//             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message", "keeps_sealed"}}
+//             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message",
+//             "keeps_sealed"}}
 //   watch    {"event": "watching" | "created" | "opened" | "removed", "name", "role": "sender" | "receiver" | null}
 //   send     {"sent": {"messages", "bytes"}}               also when it ends early
 //   CHANNEL  {"name", "kind": "stamped" | "dense" | "framed", "size", "capacity", "alignment", "type", "owner",
@@ -45,6 +46,7 @@
 #include "tools/autostart.hpp"
 #include "tools/framing.hpp"
 #include "tools/table.hpp"
+#include "words/creation.hpp"
 
 namespace nimsync::tools {
 
@@ -65,34 +67,9 @@ struct Output {
   Style style;
 };
 
-/// What a channel is to be. Either size and capacity, or frames and bytes.
-struct Creation {
-  std::optional<std::uint64_t> size = std::nullopt;
-  std::optional<std::uint64_t> capacity = std::nullopt;
-  std::optional<Layout> layout = std::nullopt;
-  std::optional<std::uint64_t> align = std::nullopt;
-  bool frames = false;
-  std::optional<std::uint64_t> bytes = std::nullopt;
-  std::optional<std::uint64_t> max_size = std::nullopt;
-  std::optional<unsigned> mode = std::nullopt;
-  std::optional<std::string> group = std::nullopt;
-  std::optional<std::string> type = std::nullopt;
-  std::optional<bool> protect = std::nullopt;
-  bool sealed = false;
-
-  bool operator==(const Creation&) const = default;
-};
-
-/// The same as the library wants it. Throws Error (invalid) for a creation that isn't whole, or is two at once.
-struct CreationRequest {
-  Shape shape;
-  Options options;
-};
-CreationRequest request_for(const Creation& creation);
-
 struct CreateOptions {
   std::string name;
-  Creation creation;
+  words::Creation creation;
   bool if_not_exists = false;
 };
 int create(const Place& place, const CreateOptions& options, const Output& output);
@@ -120,7 +97,7 @@ int watch(const Place& place, const Output& output);
 
 struct SendOptions {
   std::string name;
-  Creation creation;  // with anything in it: the channel is created when absent
+  words::Creation creation;  // with anything in it: the channel is created when absent
   std::optional<Framing> framing = std::nullopt;
   bool keep_open = false;
   Timeout timeout = forever;
@@ -129,7 +106,7 @@ int send(const Place& place, const SendOptions& options, int in, const Output& o
 
 struct ReceiveOptions {
   std::string name;
-  Creation creation;  // as for send
+  words::Creation creation;  // as for send
   std::optional<Framing> framing = std::nullopt;
   bool follow = false;
   bool wait = true;

@@ -11,12 +11,14 @@
 #include <string>
 
 #include "tools/commands.hpp"
-#include "tools/quantity.hpp"
+#include "words/arguments.hpp"
+#include "words/quantity.hpp"
 
 namespace {
 
 using namespace nimsync;         // NOLINT(google-build-using-namespace): this file is the program
 using namespace nimsync::tools;  // NOLINT(google-build-using-namespace)
+using namespace nimsync::words;  // NOLINT(google-build-using-namespace)
 
 constexpr const char* kFooter = R"(
 Sizes and counts take K, M, G and T for powers of 1024: --bytes 4M. Durations have a unit: --timeout 500ms.
@@ -55,67 +57,6 @@ this program, the next receiver begins with the first message that wasn't. SIGIN
 Framings as for send; lines puts a newline behind each message, whatever it contains.
 
 With --size and --capacity, or --frames and --bytes, the channel is created when it isn't there.)";
-
-/// An option whose text is parsed by a function that throws Error.
-template <class Parse, class Store>
-CLI::Option* add_parsed(CLI::App& app, const std::string& name, Parse parse, Store store, const std::string& text,
-                        const std::string& type) {
-  return app
-      .add_option_function<std::string>(
-          name,
-          [name, parse, store](const std::string& value) {
-            try {
-              store(parse(value));
-            } catch (const Error& error) {
-              throw CLI::ValidationError(name, error.what());
-            }
-          },
-          text)
-      ->type_name(type);
-}
-
-void add_creation(CLI::App& verb, Creation& creation) {
-  const std::string group = "The channel";
-  const auto add = [&](CLI::Option* option) { option->group(group); };
-  const auto size = [&](const std::string& name, std::optional<std::uint64_t>& target, const std::string& text,
-                        const std::string& type) {
-    add(add_parsed(
-        verb, name, parse_size, [&target](std::uint64_t value) { target = value; }, text, type));
-  };
-  size("--size", creation.size, "Records of so many bytes", "BYTES");
-  size("--capacity", creation.capacity, "Room for so many records, rounded up to a power of two", "N");
-  add(add_parsed(
-      verb, "--layout",
-      [](const std::string& value) {
-        if (value == name(Layout::stamped)) return Layout::stamped;
-        if (value == name(Layout::dense)) return Layout::dense;
-        throw Error(Errc::invalid, "\"" + value + "\" is not a layout of records; write stamped or dense");
-      },
-      [&creation](Layout value) { creation.layout = value; },
-      "Of records: stamped (lowest latency, the default) or dense (highest throughput)", "LAYOUT"));
-  size("--align", creation.align, "Alignment of a record, checked by typed programs", "BYTES");
-  add(verb.add_flag("--frames", creation.frames, "Messages of any length"));
-  size("--bytes", creation.bytes, "Room for so many bytes of frames, such as 4M, rounded up to a power of two",
-       "BYTES");
-  size("--max-size", creation.max_size, "The largest frame; 64K unless --bytes is too small for it", "BYTES");
-  add(add_parsed(
-      verb, "--mode", parse_mode, [&creation](unsigned value) { creation.mode = value; },
-      "Permissions as of a file, r to receive and w to send; 0600 when not given", "OCTAL"));
-  const auto text = [&](const std::string& name, std::optional<std::string>& target, const std::string& about,
-                        const std::string& type) {
-    add(verb.add_option_function<std::string>(
-                name, [&target](const std::string& value) { target = value; }, about)
-            ->type_name(type));
-  };
-  text("--group", creation.group, "Its group, by name or number; the creator's when not given", "GROUP");
-  text("--type", creation.type, "The name of what its messages are, checked when it is opened", "NAME");
-  add(verb.add_flag_function(
-      "--protect,!--no-protect", [&creation](std::int64_t count) { creation.protect = count > 0; },
-      "Let each side map what the other writes read-only; when not given: if the mode admits others than the owner"));
-  add(verb.add_flag(
-      "--sealed", creation.sealed,
-      "Let nobody change its memory's size, whoever holds it; such memory ends with the registry's process"));
-}
 
 void add_framing(CLI::App& verb, std::optional<Framing>& framing) {
   add_parsed(

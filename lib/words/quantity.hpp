@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
-#include <nimsync/nimsync.hpp>
 #include <string>
 #include <string_view>
 
-namespace nimsync::tools {
+#include "nimsync/error.hpp"
+#include "nimsync/wait.hpp"
+
+namespace nimsync::words {
 
 /// "4096", "64K", "4M", "16Mi", "1GiB": bytes or a count, in powers of 1024 whatever the case and the tail of the
 /// suffix. Whole numbers only.
@@ -30,4 +32,4 @@ std::string format_age(std::int64_t seconds);
 /// 0620 as "0620".
 std::string format_mode(unsigned mode);
 
-}  // namespace nimsync::tools
+}  // namespace nimsync::words

@@ -1,4 +1,4 @@
-#include "tools/quantity.hpp"
+#include "words/quantity.hpp"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-namespace nimsync::tools {
+namespace nimsync::words {
 namespace {
 
 constexpr std::string_view kSuffixes = "KMGTPE";
@@ -111,4 +111,4 @@ std::string format_mode(unsigned mode) {
   return std::string(text.size() < 4 ? 4 - text.size() : 0, '0') + text;
 }
 
-}  // namespace nimsync::tools
+}  // namespace nimsync::words

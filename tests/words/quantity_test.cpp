@@ -1,11 +1,11 @@
-#include "tools/quantity.hpp"
+#include "words/quantity.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace nimsync::tools {
+namespace nimsync::words {
 namespace {
 
 using std::chrono::hours;
@@ -112,4 +112,4 @@ TEST(Quantity, WritesModesAsFourDigits) {
 }
 
 }  // namespace
-}  // namespace nimsync::tools
+}  // namespace nimsync::words
