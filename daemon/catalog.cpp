@@ -196,6 +196,33 @@ Definition from_text(std::string_view text, const Limits& limits, std::uint64_t 
   }
 }
 
+std::string drift(const Definition& is, const Definition& declared) {
+  std::string all;
+  const auto compare = [&](const char* what, const auto& has, const auto& wanted, const auto& in_words) {
+    if (has != wanted)
+      all += (all.empty() ? "" : ", ") + std::string(what) + " " + in_words(has) + " and not " + in_words(wanted);
+  };
+  const auto number = [](std::uint64_t value) { return std::to_string(value); };
+  const auto octal = [](unsigned mode) {
+    return "0" + std::string{static_cast<char>('0' + (mode >> 6U & 7U)), static_cast<char>('0' + (mode >> 3U & 7U)),
+                             static_cast<char>('0' + (mode & 7U))};
+  };
+  const auto yes_or_no = [](bool value) { return std::string(value ? "yes" : "no"); };
+  const Geometry& has = is.shape.geometry;
+  const Geometry& wanted = declared.shape.geometry;
+  compare("layout", has.layout, wanted.layout, [](Layout layout) { return std::string(name(layout)); });
+  compare("size", has.size, wanted.size, number);
+  compare("capacity", has.capacity, wanted.capacity, number);
+  compare("alignment", is.shape.alignment, declared.shape.alignment, number);
+  compare("type", is.shape.type, declared.shape.type, quote);
+  compare("owner", is.owner, declared.owner, number);
+  compare("group", is.group, declared.group, number);
+  compare("mode", is.mode, declared.mode, octal);
+  compare("protect", is.protect, declared.protect, yes_or_no);
+  compare("sealed", is.sealed, declared.sealed, yes_or_no);
+  return all;
+}
+
 Definition Catalog::define(const protocol::CreateCall& call, std::optional<std::uint32_t> group,
                            const Caller& caller) const {
   require_name(call.name);

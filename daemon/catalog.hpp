@@ -67,6 +67,17 @@ struct Definition {
   bool operator==(const Definition&) const = default;
 };
 
+/// A channel that a file declares: what would be asked for it, and for whom.
+struct Declaration {
+  std::string where;  // FILE:LINE
+  protocol::CreateCall call;
+  std::optional<std::uint32_t> group;  // that call.rights.group stands for
+  Caller owner;
+};
+
+/// In what a channel differs from what its declaration would have made: "mode 0600 and not 0660, ..."; "" in nothing.
+std::string drift(const Definition& is, const Definition& declared);
+
 /// Bytes of shared memory, both segments.
 std::uint64_t memory_of(const Geometry& geometry, std::uint64_t page);
 
@@ -113,6 +124,8 @@ class Catalog {
   [[nodiscard]] std::size_t sealed() const;
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] const Limits& limits() const { return limits_; }
+  /// For channels that are made from now on.
+  void set_limits(const Limits& limits) { limits_ = limits; }
   [[nodiscard]] std::uint64_t page() const { return page_; }
 
  private:

@@ -56,4 +56,8 @@ void start_log(const std::string& level) {
   spdlog::set_default_logger(std::move(log));
 }
 
+void set_log_level(const std::string& level) {
+  spdlog::default_logger()->set_level(spdlog::level::from_str(level));
+}
+
 }  // namespace nimsync::registry

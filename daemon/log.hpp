@@ -11,5 +11,6 @@ namespace nimsync::registry {
 
 /// Call once, before the first line. `level` is one of trace, debug, info, warn, error.
 void start_log(const std::string& level);
+void set_log_level(const std::string& level);
 
 }  // namespace nimsync::registry

@@ -1,80 +1,63 @@
-// nimsyncd: the registry daemon. Parses its flags, serves, and says by its exit code how it went.
-#include <sys/resource.h>
-
-#include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstdint>
+// nimsyncd: the registry daemon. Reads its settings, serves, and says by its exit code how it went.
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <optional>
 #include <string>
+#include <variant>
+#include <vector>
 
-#include "daemon/interface.hpp"
 #include "daemon/log.hpp"
 #include "daemon/server.hpp"
+#include "daemon/settings.hpp"
 
 namespace {
 
+using nimsync::registry::Settings;
+
 constexpr int kUsage = 2;
 
-/// As many descriptors as the system lets this process have; how many that is.
-std::uint64_t raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
-  const rlimit raised{.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-  return ::setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
+/// At SIGHUP. Settings that are wrong change nothing.
+std::optional<nimsync::registry::Config> read_again(const std::vector<std::string>& arguments) {
+  try {
+    const auto read = nimsync::registry::read_settings(arguments);
+    const auto& settings = std::get<Settings>(read);
+    if (!settings.mistakes.empty()) {
+      for (const std::string& mistake : settings.mistakes) spdlog::error("{}", mistake);
+      throw nimsync::Error(nimsync::Errc::invalid, "a declaration of a channel is wrong");
+    }
+    nimsync::registry::set_log_level(settings.log_level);
+    return settings.server;
+  } catch (const nimsync::Error& e) {
+    spdlog::error("kept the settings as they were: {}", e.what());
+    return std::nullopt;
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  nimsync::registry::Config config;
-  std::string level = "info";
-  std::uint64_t idle_exit_s = 0;
-
-  // Sealed channels take two descriptors each, and no more than a quarter of all, unless more are asked for.
-  config.limits.sealed = std::min(config.limits.sealed, raise_descriptor_limit() / 8);
-
-  CLI::App app{
-      "nimsyncd: the registry of nimsync channels. It names, sizes, grants and watches them; messages never pass "
-      "through it, and channels outlive it."};
-  app.set_version_flag("--version", "nimsyncd " + std::string(nimsync::registry::kVersion));
-  app.add_option("--socket", config.socket,
-                 "where clients connect (default: the activated socket; else /run/nimsync/registry.sock for root and "
-                 "services, $XDG_RUNTIME_DIR/nimsync/registry.sock for users)");
-  app.add_option("--state-dir", config.state_dir,
-                 "where channels are kept (default: $RUNTIME_DIRECTORY, else the socket's path with .state)");
-  app.add_option("--log-level", level, "trace, debug, info, warn or error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
-      ->capture_default_str();
-  app.add_option("--idle-exit", idle_exit_s, "end after so many seconds without channels and clients; 0 is never")
-      ->capture_default_str();
-  const CLI::AsSizeValue size(false);  // 1K is 1024
-  app.add_option("--max-channels", config.limits.channels, "channels in all")->capture_default_str();
-  app.add_option("--max-bytes", config.limits.bytes, "shared memory of all channels; 16G, say")
-      ->transform(size)
-      ->capture_default_str();
-  app.add_option("--max-channel-bytes", config.limits.channel_bytes, "shared memory of one channel")
-      ->transform(size)
-      ->capture_default_str();
-  app.add_option("--max-capacity", config.limits.capacity, "records of one channel")->capture_default_str();
-  app.add_option("--max-message", config.limits.message, "bytes of one record or frame")
-      ->transform(size)
-      ->capture_default_str();
-  app.add_option("--max-connections", config.limits.connections,
-                 "connections of one uid; at most half of the descriptors that the system allows")
-      ->capture_default_str();
-  app.add_option("--max-sealed", config.limits.sealed, "sealed channels; each takes two descriptors")
-      ->capture_default_str();
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  Settings settings;
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? EXIT_SUCCESS : kUsage;
+    const auto read = nimsync::registry::read_settings(arguments);
+    if (const int* answered = std::get_if<int>(&read)) return *answered;
+    settings = std::get<Settings>(read);
+  } catch (const nimsync::Error& e) {
+    std::cerr << "nimsyncd: " << e.what() << "; see nimsyncd --help\n";
+    return kUsage;
   }
-  if (idle_exit_s != 0) config.idle_exit = std::chrono::seconds(idle_exit_s);
-
-  nimsync::registry::start_log(level);
-  nimsync::registry::Server server(config);
+  if (settings.check_only) {
+    for (const std::string& mistake : settings.mistakes) std::cerr << "nimsyncd: " << mistake << "\n";
+    if (!settings.mistakes.empty()) return kUsage;
+    std::cout << "nimsyncd: the settings are right"
+              << (settings.file.empty() ? std::string() : " (" + settings.file + ")") << "\n";
+    return EXIT_SUCCESS;
+  }
+  nimsync::registry::start_log(settings.log_level);
+  for (const std::string& mistake : settings.mistakes) spdlog::error("{}", mistake);
+  settings.server.read_again = [&arguments] { return read_again(arguments); };
+  nimsync::registry::Server server(settings.server);
   server.run();
   return EXIT_SUCCESS;
 } catch (const std::exception& e) {

@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
+#include <limits>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -88,10 +91,13 @@ std::string default_socket() {
 
 Server::Server(const Config& config)
     : idle_exit_(config.idle_exit),
+      read_again_(config.read_again),
       catalog_(config.limits, os::page_bytes()),
-      connections_limit_(connections_limit(config.limits)) {
+      connections_limit_(connections_limit(config.limits)),
+      declared_(config.declared.begin(), config.declared.end()) {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
+  signals_.add(SIGHUP);
   supervisor::Inherited inherited = supervisor::inherit();
   const bool activated = config.socket.empty() && inherited.socket;
   socket_path_ = activated ? path_of(inherited.socket.get()) : config.socket.empty() ? default_socket() : config.socket;
@@ -108,6 +114,7 @@ Server::Server(const Config& config)
   for (const std::string& remark : adopted.remarks) spdlog::warn("{}", remark);
   for (Definition& definition : adopted.channels) catalog_.insert(std::move(definition));
   service_.emplace(Service{.catalog = catalog_, .store = *store_, .info = [this] { return info(); }});
+  while (declare_some()) continue;  // before anybody can ask
   if (activated) {
     os::refuse_descriptors(inherited.socket.get());
     acceptor_.assign(Protocol(), inherited.socket.get());
@@ -160,14 +167,7 @@ void Server::listen(const Config&) {
 }
 
 void Server::run() {
-  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
-    if (error) return;
-    spdlog::info("nimsyncd ends signal={} channels={}", signal, catalog_.size());
-    if (const std::size_t sealed = catalog_.sealed(); sealed != 0 && !store_->hands_on_sealed()) {
-      spdlog::warn("the memory of sealed channels ends with this registry channels={}", sealed);
-    }
-    stop();
-  });
+  wait_for_signal();
   accept();
   watch_idleness();
   feed_watchdog();
@@ -175,6 +175,36 @@ void Server::run() {
                catalog_.size());
   supervisor::ready("serves " + socket_path_);
   loop_.run();
+}
+
+void Server::wait_for_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    if (signal == SIGHUP) {
+      reload();
+      return wait_for_signal();
+    }
+    spdlog::info("nimsyncd ends signal={} channels={}", signal, catalog_.size());
+    if (const std::size_t sealed = catalog_.sealed(); sealed != 0 && !store_->hands_on_sealed()) {
+      spdlog::warn("the memory of sealed channels ends with this registry channels={}", sealed);
+    }
+    stop();
+  });
+}
+
+void Server::reload() {
+  supervisor::reloading();
+  if (const auto config = read_again_ ? read_again_() : std::nullopt) {
+    catalog_.set_limits(config->limits);
+    connections_limit_ = connections_limit(config->limits);
+    idle_exit_ = config->idle_exit;
+    watch_idleness();
+    const bool under_way = !declared_.empty();
+    declared_.insert(declared_.end(), config->declared.begin(), config->declared.end());
+    if (!under_way) declare_the_rest();
+    spdlog::info("reloaded the settings");
+  }
+  supervisor::ready("serves " + socket_path_);
 }
 
 void Server::stop() {
@@ -247,6 +277,46 @@ void Server::watch_idleness() {
     if (cancelled || !connections_.empty() || catalog_.size() != 0) return;
     spdlog::info("nimsyncd ends idle_s={}", idle_exit_->count());
     stop();
+  });
+}
+
+bool Server::declare_some() {
+  if (declared_.empty()) return false;
+  const Declaration& declared = declared_.front();
+  const std::string& name = declared.call.name;
+  try {
+    if (!making_) {
+      if (const Definition* there = catalog_.find(name)) {
+        Limits loosest = catalog_.limits();
+        loosest.channels = loosest.bytes = loosest.sealed = std::numeric_limits<std::uint64_t>::max();
+        const Definition wanted =
+            Catalog(loosest, catalog_.page()).define(declared.call, declared.group, declared.owner);
+        if (const std::string differs = drift(*there, wanted); !differs.empty()) {
+          spdlog::warn("channel={} is not as declared at {}: {}", name, declared.where, differs);
+        }
+        declared_.pop_front();
+        return true;
+      }
+      if (catalog_.is_reserved(name)) return true;  // a client is making it
+      Definition definition = catalog_.define(declared.call, declared.group, declared.owner);
+      definition.created = std::time(nullptr);
+      making_ = std::make_unique<Making>(*service_, std::move(definition));
+    }
+    if (!making_->step()) return true;
+    making_->finish();
+    spdlog::info("created channel={} declared={}", name, declared.where);
+  } catch (const Error& e) {
+    spdlog::error("cannot make channel={} declared={}: {}", name, declared.where, e.what());
+  }
+  making_.reset();
+  declared_.pop_front();
+  return true;
+}
+
+/// A slice each turn of the loop: clients are served meanwhile.
+void Server::declare_the_rest() {
+  boost::asio::post(loop_, [this] {
+    if (!stopping_ && declare_some()) declare_the_rest();
   });
 }
 

@@ -9,9 +9,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/catalog.hpp"
 #include "daemon/session.hpp"
@@ -25,6 +29,8 @@ struct Config {
   std::string state_dir;                                         // "" for $RUNTIME_DIRECTORY, else SOCKET.state
   std::optional<std::chrono::seconds> idle_exit = std::nullopt;  // without channels and clients for so long
   Limits limits = {};
+  std::vector<Declaration> declared = {};                  // to be made where there is none of the name
+  std::function<std::optional<Config>()> read_again = {};  // at SIGHUP: what holds from now on; nothing: no change
 };
 
 /// Where the registry listens unless told otherwise: the system's place for root and for a service's user, the user's
@@ -39,7 +45,8 @@ class Server {
   Server& operator=(const Server&) = delete;
   ~Server();
 
-  /// Serves until SIGTERM or SIGINT, or until it was idle for long enough. Channels stay.
+  /// Serves until SIGTERM or SIGINT, or until it was idle for long enough; at SIGHUP reads its settings again, of which
+  /// limits, log level and idle time change at once. Channels stay, whatever the limits are.
   void run();
 
  private:
@@ -50,11 +57,17 @@ class Server {
   void welcome(Protocol::socket socket);
   void watch_idleness();
   void feed_watchdog();
+  void wait_for_signal();
+  /// Makes the first of the declared channels that are left, or a slice of it; false when none is left.
+  bool declare_some();
+  void declare_the_rest();
+  void reload();
   void stop();
   [[nodiscard]] protocol::InfoReply info() const;
 
   boost::asio::io_context loop_{1};
   std::optional<std::chrono::seconds> idle_exit_;
+  std::function<std::optional<Config>()> read_again_;
   std::string socket_path_;
   bool socket_is_ours_ = false;  // and not systemd's
   os::Descriptor socket_lock_;
@@ -70,6 +83,8 @@ class Server {
   std::map<std::uint32_t, std::uint64_t> connections_;  // of each uid
   std::map<Session*, std::weak_ptr<Session>> sessions_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::deque<Declaration> declared_;  // that are to be made
+  std::unique_ptr<Making> making_;    // the first of them
   bool stopping_ = false;
 };
 

@@ -1,13 +1,11 @@
 #include "daemon/session.hpp"
 
 #include <fnmatch.h>
-#include <grp.h>
 #include <unistd.h>
 
 #include <array>
 #include <boost/asio/post.hpp>
 #include <cerrno>
-#include <charconv>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -16,6 +14,7 @@
 
 #include "daemon/interface.hpp"
 #include "daemon/log.hpp"
+#include "daemon/names.hpp"
 #include "os/socket.hpp"
 
 namespace nimsync::registry {
@@ -36,21 +35,6 @@ std::string command_of(std::int64_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
   std::string command;
   return std::getline(file, command) && !command.empty() ? command : "?";
-}
-
-/// The number of a group that is given by number or name; nothing for "".
-std::optional<std::uint32_t> group_number(const std::string& group) {
-  if (group.empty()) return std::nullopt;
-  std::uint32_t number = 0;
-  const auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), number);
-  if (error == std::errc{} && end == group.data() + group.size()) return number;
-  std::vector<char> buffer(std::size_t{64} << 10);
-  ::group entry{};
-  ::group* found = nullptr;
-  if (::getgrnam_r(group.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-    throw Error(Errc::invalid, "there is no group '" + group.substr(0, 100) + "'");
-  }
-  return found->gr_gid;
 }
 
 }  // namespace
@@ -74,6 +58,21 @@ bool Service::settle(std::string_view name) {
   spdlog::info("dropped the orphan channel={}", name);
   remove(*definition);
   return true;
+}
+
+Making::Making(Service& service, Definition wanted) : service_(service), creation_(service.store, std::move(wanted)) {
+  service_.catalog.reserve(creation_.definition());
+}
+
+Making::~Making() {
+  service_.catalog.abandon(creation_.definition());
+}
+
+Definition Making::finish() {
+  Definition made = creation_.finish();
+  service_.catalog.insert(made);
+  service_.tell(made, {.what = "created", .name = made.name, .role = std::nullopt});
+  return made;
 }
 
 std::size_t Service::settle_all() {
@@ -246,26 +245,13 @@ void Session::make(const protocol::CreateCall& call, std::function<void(const De
   Definition definition = define(call);
   definition.created = std::time(nullptr);
 
-  // Holds the name while the memory is allocated, a slice each turn of the loop, and lets go of it however that ends.
-  struct Making {
-    Catalog& catalog;
-    Store::Creation creation;
-    Making(Service& service, Definition wanted) : catalog(service.catalog), creation(service.store, std::move(wanted)) {
-      catalog.reserve(creation.definition());
-    }
-    Making(const Making&) = delete;
-    Making& operator=(const Making&) = delete;
-    ~Making() { catalog.abandon(creation.definition()); }
-  };
   auto making = std::make_shared<Making>(service_, std::move(definition));
   const auto step = [this, making, then = std::move(then)] {
-    if (!making->creation.step()) return false;
-    const Definition made = making->creation.finish();
-    service_.catalog.insert(made);
+    if (!making->step()) return false;
+    const Definition made = making->finish();
     spdlog::info("created channel={} layout={} size={} capacity={} uid={} pid={}", made.name,
                  name(made.shape.geometry.layout), made.shape.geometry.size, made.shape.geometry.capacity, caller_.uid,
                  caller_.pid);
-    service_.tell(made, {.what = "created", .name = made.name, .role = std::nullopt});
     then(made);
     return true;
   };
@@ -279,7 +265,7 @@ void Session::create(const protocol::CreateCall& call) {
   if (service_.catalog.is_reserved(call.name)) {
     job_ = [this, call] {
       if (service_.catalog.is_reserved(call.name)) return false;
-      static_cast<void>(service_.catalog.define(call, group_number(call.rights.group), caller_));  // says what is there
+      static_cast<void>(define(call));  // says what is there
       throw Error(Errc::failed, "channel '" + call.name + "' was being made by another, and that failed; try again");
     };
     return run_job();

@@ -48,6 +48,25 @@ struct Service {
   std::size_t settle_all();
 };
 
+/// A channel that is being made, a slice of its memory a step. Holds its name meanwhile, and lets go of it however that
+/// ends.
+class Making {
+ public:
+  Making(Service& service, Definition wanted);
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+  ~Making();
+
+  /// True when there is no more to do but to finish().
+  bool step() { return creation_.step(); }
+  /// Publishes it, and tells watchers.
+  Definition finish();
+
+ private:
+  Service& service_;
+  Store::Creation creation_;
+};
+
 class Session : public std::enable_shared_from_this<Session> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;

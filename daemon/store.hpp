@@ -10,8 +10,8 @@
 // The segments of a sealed channel have no names: the registry that made them has a descriptor of each, and so has the
 // service manager's descriptor store where there is one, which hands them to the next registry. Without, they end with
 // the registry and with those who hold the channel. A registry that finds such a channel's folder and a side of it held
-// keeps the channel as an orphan: listed, not to be opened, and its lines stay, which are the holders' leases, doorbells
-// and death notices.
+// keeps the channel as an orphan: listed, not to be opened, and its lines stay, which are the holders' leases,
+// doorbells and death notices.
 //
 // Order: segments, folder (under a temporary name, then renamed), answer. Removal goes the other way round. Killed at
 // any point, the next start finds the channel whole or sweeps it.

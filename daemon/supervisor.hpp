@@ -17,7 +17,7 @@
 namespace nimsync::registry::supervisor {
 
 struct Inherited {
-  os::Descriptor socket;                        // listens already; none unless activated by one
+  os::Descriptor socket;                       // listens already; none unless activated by one
   std::map<std::string, os::Descriptor> kept;  // from the descriptor store, by name
 };
 

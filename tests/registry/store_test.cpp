@@ -6,10 +6,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "os/line.hpp"
 #include "tests/service/private_daemon.hpp"
@@ -180,6 +184,113 @@ TEST_F(StoreTest, UnlinksBothLinesAndThenRingsThem) {
     EXPECT_FALSE(os::is_linked((*side)[2]));
     EXPECT_TRUE(os::drain((*side)[3]).rung);
   }
+}
+
+/// A service manager's, which outlives the stores here.
+class Kept {
+ public:
+  DescriptorStore for_next_registry() {
+    return {.kept = duplicates(),
+            .keep =
+                [this](const std::string& name, const os::Descriptor& fd) {
+                  if (names_left_-- == 0) throw Error(Errc::no_space, "no more");
+                  fds_.insert_or_assign(name, os::Descriptor(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)));
+                },
+            .forget = [this](const std::string& name) { fds_.erase(name); }};
+  }
+  void add(const std::string& name) { fds_.insert_or_assign(name, os::Descriptor(::open("/dev/null", O_RDONLY))); }
+  void take_one_away() { fds_.erase(fds_.begin()); }
+  void refuse_after(int names) { names_left_ = names; }
+  [[nodiscard]] std::size_t size() const { return fds_.size(); }
+
+ private:
+  std::map<std::string, os::Descriptor> duplicates() const {
+    std::map<std::string, os::Descriptor> copies;
+    for (const auto& [name, fd] : fds_) copies.emplace(name, ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+    return copies;
+  }
+  std::map<std::string, os::Descriptor> fds_;
+  int names_left_ = -1;
+};
+
+class HandedOn : public StoreTest {
+ protected:
+  Definition make_sealed(Store& store, const std::string& name) const {
+    Definition definition = wanted(name);
+    definition.sealed = true;
+    Store::Creation creation(store, definition);
+    while (!creation.step()) continue;
+    return creation.finish();
+  }
+  /// Names of what the next registry finds.
+  std::vector<std::string> adopted(Store& store) {
+    std::vector<std::string> names;
+    for (const Definition& each : store.adopt({}).channels) names.push_back(each.name);
+    return names;
+  }
+  Kept kept;
+};
+
+TEST_F(HandedOn, SealedMemoryIsTheSameForTheNextRegistry) {
+  Definition made;
+  {
+    Store store(state(), Numbers(), kept.for_next_registry());
+    EXPECT_TRUE(store.hands_on_sealed());
+    made = make_sealed(store, "x");
+    EXPECT_EQ(kept.size(), 2U);
+  }
+  Store store(state(), Numbers(), kept.for_next_registry());
+  EXPECT_EQ(adopted(store), std::vector<std::string>{"x"});
+  EXPECT_FALSE(store.is_orphan(made));
+  EXPECT_EQ(store.describe(made).state, "idle");
+  EXPECT_NO_THROW(store.grant(made, protocol::Role::sender, {}));
+  store.remove(made);
+  EXPECT_EQ(kept.size(), 0U);
+}
+
+TEST_F(HandedOn, HalfOfAChannelIsNone) {
+  {
+    Store store(state(), Numbers(), kept.for_next_registry());
+    make_sealed(store, "x");
+  }
+  kept.take_one_away();
+  Store store(state(), Numbers(), kept.for_next_registry());
+  EXPECT_TRUE(adopted(store).empty());
+  EXPECT_EQ(kept.size(), 0U);
+}
+
+TEST_F(HandedOn, OtherMemoryThanWasMadeIsNone) {
+  Definition made;
+  {
+    Store store(state(), Numbers(), kept.for_next_registry());
+    made = make_sealed(store, "x");
+  }
+  Kept others;
+  for (const char side : {'f', 'r'}) {
+    std::array<char, 32> name{};
+    std::snprintf(name.data(), name.size(), "sealed.%016llx.%c", static_cast<unsigned long long>(made.generation),
+                  side);
+    others.add(name.data());
+  }
+  Store store(state(), Numbers(), others.for_next_registry());
+  EXPECT_TRUE(adopted(store).empty());
+  EXPECT_EQ(others.size(), 0U);
+}
+
+TEST_F(HandedOn, WhatNoChannelHasIsGivenBack) {
+  kept.add("sealed.0000000000000001.f");
+  kept.add("something else");
+  Store store(state(), Numbers(), kept.for_next_registry());
+  EXPECT_EQ(store.adopt({}).remarks.size(), 2U);
+  EXPECT_EQ(kept.size(), 0U);
+}
+
+TEST_F(HandedOn, AChannelThatIsNotKeptIsNotMade) {
+  Store store(state(), Numbers(), kept.for_next_registry());
+  kept.refuse_after(1);
+  EXPECT_THROW(make_sealed(store, "x"), Error);
+  EXPECT_EQ(kept.size(), 0U);
+  EXPECT_TRUE(fs::is_empty(state() + "/channels"));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ function(try_mutant copy check result said)
   # `file` is mutant()'s: the one with the mistake.
   compile(${copy}/mutated.o -O0 -DSPDLOG_COMPILED_LIB -DSPDLOG_SHARED_LIB -DSPDLOG_FMT_EXTERNAL -I${SOURCE}
           -I${SOURCE}/lib -I${SOURCE}/include -c ${copy}/${file})
-  compile(${copy}/nimsyncd ${copy}/mutated.o ${MAIN} ${LIBRARIES} -lspdlog -lfmt -pthread)
+  compile(${copy}/nimsyncd ${copy}/mutated.o ${MAIN} ${LIBRARIES} -lspdlog -lfmt -lsystemd -pthread)
   string(REGEX REPLACE "/.*" "" program "${check}")
   string(REGEX REPLACE "^[^/]*/" "" filter "${check}")
   execute_process(COMMAND ${CMAKE_COMMAND} -E env NIMSYNCD=${copy}/nimsyncd
