@@ -196,6 +196,21 @@ Definition from_text(std::string_view text, const Limits& limits, std::uint64_t 
   }
 }
 
+/// Error `over_limit`: `whose` channels, or their bytes and `needed` more, would be more than there may be.
+void require_room(const std::string& name, const std::string& whose, std::uint64_t channels,
+                  std::uint64_t most_channels, std::uint64_t bytes, std::uint64_t most_bytes, std::uint64_t needed) {
+  if (channels >= most_channels) {
+    refuse(Errc::over_limit, "channel " + quote(name) + ": " + whose + " has " + std::to_string(most_channels) +
+                                 " channels, its limit; remove some");
+  }
+  const std::uint64_t left = most_bytes - std::min(bytes, most_bytes);
+  if (needed > left) {
+    refuse(Errc::over_limit, "channel " + quote(name) + ": " + std::to_string(needed) +
+                                 " bytes of shared memory are needed, and " + whose + " has " + std::to_string(left) +
+                                 " of its limit of " + std::to_string(most_bytes) + " left; remove channels");
+  }
+}
+
 std::string drift(const Definition& is, const Definition& declared) {
   std::string all;
   const auto compare = [&](const char* what, const auto& has, const auto& wanted, const auto& in_words) {
@@ -254,36 +269,48 @@ Definition Catalog::define(const protocol::CreateCall& call, std::optional<std::
     refuse(Errc::over_limit, "channel " + quote(call.name) + ": the registry has " + std::to_string(limits_.sealed) +
                                  " sealed channels, its limit; remove some, or do without --sealed");
   }
-  if (channels_.size() + reserved_.size() >= limits_.channels) {
-    refuse(Errc::over_limit, "channel " + quote(call.name) + ": the registry has " + std::to_string(limits_.channels) +
-                                 " channels, its limit");
-  }
   const std::uint64_t bytes = memory_of(definition.shape.geometry, page_);
-  if (bytes > limits_.bytes - std::min(bytes_, limits_.bytes)) {
-    refuse(Errc::over_limit, "channel " + quote(call.name) + ": " + std::to_string(bytes) +
-                                 " bytes of shared memory are needed, " +
-                                 std::to_string(limits_.bytes - std::min(bytes_, limits_.bytes)) + " of the limit of " +
-                                 std::to_string(limits_.bytes) + " are left; remove channels");
+  require_room(call.name, "the registry", all_.channels, limits_.channels, all_.bytes, limits_.bytes, bytes);
+  if (!caller.administers) {
+    const auto used = uids_.find(caller.uid);
+    const Usage usage = used == uids_.end() ? Usage{} : used->second;
+    require_room(call.name, "uid " + std::to_string(caller.uid), usage.channels, limits_.uid_channels, usage.bytes,
+                 limits_.uid_bytes, bytes);
   }
   return definition;
 }
 
+void Catalog::take(const Definition& definition) {
+  for (Usage* usage : {&all_, &uids_[definition.owner]}) {
+    ++usage->channels;
+    usage->bytes += memory_of(definition.shape.geometry, page_);
+  }
+}
+
+void Catalog::give_back(const Definition& definition) {
+  const auto owner = uids_.find(definition.owner);
+  for (Usage* usage : {&all_, &owner->second}) {
+    --usage->channels;
+    usage->bytes -= memory_of(definition.shape.geometry, page_);
+  }
+  if (owner->second.channels == 0) uids_.erase(owner);
+}
+
 void Catalog::reserve(const Definition& definition) {
-  const std::uint64_t bytes = memory_of(definition.shape.geometry, page_);
-  reserved_.emplace(definition.name, bytes);
-  bytes_ += bytes;
+  if (reserved_.emplace(definition.name, definition).second) take(definition);
 }
 
 void Catalog::abandon(const Definition& definition) {
   const auto found = reserved_.find(definition.name);
   if (found == reserved_.end()) return;
-  bytes_ -= found->second;
+  give_back(found->second);
   reserved_.erase(found);
 }
 
 void Catalog::insert(Definition definition) {
   abandon(definition);
-  bytes_ += memory_of(definition.shape.geometry, page_);
+  erase(definition.name);
+  take(definition);
   std::string name = definition.name;
   channels_.insert_or_assign(std::move(name), std::move(definition));
 }
@@ -291,7 +318,7 @@ void Catalog::insert(Definition definition) {
 void Catalog::erase(std::string_view name) {
   const auto found = channels_.find(name);
   if (found == channels_.end()) return;
-  bytes_ -= memory_of(found->second.shape.geometry, page_);
+  give_back(found->second);
   channels_.erase(found);
 }
 

@@ -28,6 +28,9 @@ struct Limits {
   std::uint64_t capacity = std::uint64_t{1} << 26;       // records
   std::uint64_t message = std::uint64_t{16} << 20;       // bytes of a record or frame
   std::uint64_t connections = 4096;                      // of one uid
+  // Of one uid that doesn't administer: half of the above, so that others find room.
+  std::uint64_t uid_channels = 32'768;
+  std::uint64_t uid_bytes = std::uint64_t{8} << 30;
   std::uint64_t sealed = 4096;  // sealed channels; each takes two of the registry's descriptors
 };
 
@@ -122,7 +125,7 @@ class Catalog {
   [[nodiscard]] std::size_t size() const { return channels_.size(); }
   /// How many of them are sealed.
   [[nodiscard]] std::size_t sealed() const;
-  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] std::uint64_t bytes() const { return all_.bytes; }
   [[nodiscard]] const Limits& limits() const { return limits_; }
   /// For channels that are made from now on.
   void set_limits(const Limits& limits) { limits_ = limits; }
@@ -132,8 +135,16 @@ class Catalog {
   Limits limits_;
   std::uint64_t page_;
   std::map<std::string, Definition, std::less<>> channels_;
-  std::map<std::string, std::uint64_t, std::less<>> reserved_;  // name to bytes
-  std::uint64_t bytes_ = 0;                                     // of channels and reservations
+  struct Usage {
+    std::uint64_t channels = 0;
+    std::uint64_t bytes = 0;
+  };
+  void take(const Definition& definition);
+  void give_back(const Definition& definition);
+
+  std::map<std::string, Definition, std::less<>> reserved_;
+  Usage all_;                            // of channels and reservations
+  std::map<std::uint32_t, Usage> uids_;  // of each owner
 };
 
 }  // namespace nimsync::registry

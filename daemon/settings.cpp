@@ -70,6 +70,9 @@ struct Parser {
     add_number("--max-channels", limits.channels, "N", "channels in all");
     add_number("--max-bytes", limits.bytes, "BYTES", "shared memory of all channels; 16G, say");
     add_number("--max-channel-bytes", limits.channel_bytes, "BYTES", "shared memory of one channel");
+    add_number("--max-uid-channels", limits.uid_channels, "N",
+               "channels of one uid that isn't root or the registry's own");
+    add_number("--max-uid-bytes", limits.uid_bytes, "BYTES", "shared memory of such a uid's channels");
     add_number("--max-capacity", limits.capacity, "N", "records of one channel");
     add_number("--max-message", limits.message, "BYTES", "bytes of one record or frame");
     add_number("--max-connections", limits.connections, "N",

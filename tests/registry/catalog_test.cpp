@@ -159,5 +159,29 @@ TEST(Definition, IsRefusedWhenItIsDamaged) {
   }
 }
 
+TEST(Catalog, LeavesRoomForOthersThanOneUid) {
+  const Geometry small{Layout::dense, 8, 4};
+  const std::uint64_t bytes = memory_of(small, kPage);
+  Catalog catalog({.channels = 5, .uid_channels = 2, .uid_bytes = 10 * bytes}, kPage);
+  const auto define = [&](const std::string& name, const Caller& caller, const Geometry& geometry) {
+    return catalog.define(call(name, geometry), std::nullopt, caller);
+  };
+  const auto is_refused = [&](const std::string& name, const Caller& caller, const Geometry& geometry) {
+    return refusal([&] { static_cast<void>(define(name, caller, geometry)); }) == Errc::over_limit;
+  };
+  catalog.insert(define("a", kAnn, small));
+  catalog.reserve(define("b", kAnn, small));
+  EXPECT_TRUE(is_refused("c", kAnn, small));
+  EXPECT_FALSE(is_refused("c", kBob, small));
+  EXPECT_TRUE(is_refused("c", kBob, {Layout::dense, 8, 16 * kPage})) << "too many bytes for one";
+  catalog.abandon(define("c", kBob, small));  // was never reserved
+  catalog.insert(Definition(catalog.get("a")));
+  EXPECT_TRUE(is_refused("c", kAnn, small));
+  catalog.erase("a");
+  EXPECT_FALSE(is_refused("c", kAnn, small));
+  for (const char* name : {"d", "e", "f", "g"}) catalog.insert(define(name, kRoot, small));
+  EXPECT_TRUE(is_refused("h", kRoot, small)) << "the registry's own limit is everybody's";
+}
+
 }  // namespace
 }  // namespace nimsync::registry
