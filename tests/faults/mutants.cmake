@@ -1,31 +1,16 @@
-# The daemon with one seeded mistake each (tests/mutants.cmake), against the scenario of the crash matrix (Killed) or of
-# the fault injection (Refused, with the call that is refused) that must find it. Only the file with the mistake is
-# compiled; the rest is the build's: -DPROGRAM=<faults_test> -DMAIN=<object of nimsyncd's main> -DLIBRARIES=<archives>.
-include(${CMAKE_CURRENT_LIST_DIR}/../mutants.cmake)
+# The daemon with one seeded mistake each (tests/daemon_mutants.cmake), against the scenario of the crash matrix (Killed)
+# or of the fault injection (Refused, with the call that is refused) that must find it.
+include(${CMAKE_CURRENT_LIST_DIR}/../daemon_mutants.cmake)
 
-set(MUTATED daemon lib/os)
-string(REPLACE "," ";" LIBRARIES "${LIBRARIES}")
-
-function(run_check daemon check result said)
+function(try_mutant copy check result said)
+  make_daemon(${copy})
   string(REGEX MATCH "^[^ ]+" scenario "${check}")
   string(REGEX REPLACE "^[^ ]+ ?" "" call "${check}")
-  set(environment NIMSYNCD=${daemon} NIMSYNC_FAULTS_STRIDE=1)
+  set(environment NIMSYNC_FAULTS_STRIDE=1)
   if(call)
     list(APPEND environment NIMSYNC_FAULTS_CALL=${call})
   endif()
-  execute_process(COMMAND ${CMAKE_COMMAND} -E env ${environment} ${PROGRAM} --gtest_brief=1 --gtest_filter=${scenario}
-    RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE errors TIMEOUT 120)
-  string(REGEX REPLACE "^.*Failure\n(Failed\n)?" "" output "${output}")
-  set(${result} "${code}" PARENT_SCOPE)
-  set(${said} "${output}" PARENT_SCOPE)
-endfunction()
-
-function(try_mutant copy check result said)
-  # `file` is mutant()'s: the one with the mistake.
-  compile(${copy}/mutated.o -O0 -DSPDLOG_COMPILED_LIB -DSPDLOG_SHARED_LIB -DSPDLOG_FMT_EXTERNAL -I${SOURCE}
-          -I${SOURCE}/lib -I${SOURCE}/include -c ${copy}/${file})
-  compile(${copy}/nimsyncd ${copy}/mutated.o ${MAIN} ${LIBRARIES} -lspdlog -lfmt -lsystemd -pthread)
-  run_check(${copy}/nimsyncd "${check}" code output)
+  judge_daemon(${copy} faults_test "${scenario}" code output ${environment})
   set(${result} "${code}" PARENT_SCOPE)
   set(${said} "${output}" PARENT_SCOPE)
 endfunction()

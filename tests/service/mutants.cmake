@@ -1,23 +1,13 @@
-# The registry with one seeded mistake each (tests/mutants.cmake), against the test of hostile, sealed or abused service
-# that must find it. Only the file with the mistake is compiled; the rest is the build's: -DBIN=<folder of the tests>
-# -DMAIN=<object of nimsyncd's main> -DLIBRARIES=<archives>.
-include(${CMAKE_CURRENT_LIST_DIR}/../mutants.cmake)
-
-set(MUTATED daemon lib/os)
-string(REPLACE "," ";" LIBRARIES "${LIBRARIES}")
+# The registry with one seeded mistake each (tests/daemon_mutants.cmake), against the test of hostile, sealed or abused
+# service that must find it.
+include(${CMAKE_CURRENT_LIST_DIR}/../daemon_mutants.cmake)
 
 # A check is "program/filter".
 function(try_mutant copy check result said)
-  # `file` is mutant()'s: the one with the mistake.
-  compile(${copy}/mutated.o -O0 -DSPDLOG_COMPILED_LIB -DSPDLOG_SHARED_LIB -DSPDLOG_FMT_EXTERNAL -I${SOURCE}
-          -I${SOURCE}/lib -I${SOURCE}/include -c ${copy}/${file})
-  compile(${copy}/nimsyncd ${copy}/mutated.o ${MAIN} ${LIBRARIES} -lspdlog -lfmt -lsystemd -pthread)
+  make_daemon(${copy})
   string(REGEX REPLACE "/.*" "" program "${check}")
   string(REGEX REPLACE "^[^/]*/" "" filter "${check}")
-  execute_process(COMMAND ${CMAKE_COMMAND} -E env NIMSYNCD=${copy}/nimsyncd
-                  ${BIN}/${program} --gtest_brief=1 --gtest_filter=${filter}
-                  RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE errors TIMEOUT 120)
-  string(REGEX REPLACE "^.*Failure\n(Failed\n)?" "" output "${output}")
+  judge_daemon(${copy} ${program} "${filter}" code output)
   set(${result} "${code}" PARENT_SCOPE)
   set(${said} "${output}" PARENT_SCOPE)
 endfunction()
@@ -29,7 +19,6 @@ set(SESSION daemon/session.cpp)
 set(SERVER daemon/server.cpp)
 set(CATALOG daemon/catalog.cpp)
 set(SEGMENT lib/os/segment.cpp)
-set(SOCKET lib/os/socket.cpp)
 
 # ---- sealed
 
