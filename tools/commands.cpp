@@ -1,11 +1,7 @@
 #include "tools/commands.hpp"
 
-#include <grp.h>
-#include <pwd.h>
-
 #include <array>
 #include <csignal>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string_view>
@@ -23,87 +19,7 @@ using words::format_mode;
 using words::format_size;
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Pairs = std::vector<std::pair<std::string, std::string>>;
-
-constexpr int kJsonVersion = 1;
-constexpr int kIndent = 2;
-constexpr int kOneLine = -1;
-
-Json document() {
-  return Json{{"version", kJsonVersion}};
-}
-
-void print(const Output& output, const Json& json, int indent = kIndent) {
-  // Process names needn't be UTF-8.
-  output.out << json.dump(indent, ' ', false, Json::error_handler_t::replace) << "\n" << std::flush;
-}
-
-void complain(const Output& output, std::string_view what) {
-  output.err << "nimsyncctl: " << printable(what) << "\n" << std::flush;
-}
-
-Json json_of(const std::optional<Peer>& peer) {
-  if (!peer) return nullptr;
-  return Json{{"pid", peer->pid}, {"uid", peer->uid}, {"command", peer->command}};
-}
-
-Json json_of(const ChannelInfo& channel) {
-  return Json{{"name", channel.name},
-              {"kind", name(channel.geometry.layout)},
-              {"size", channel.geometry.size},
-              {"capacity", channel.geometry.capacity},
-              {"alignment", channel.alignment},
-              {"type", channel.type},
-              {"owner", channel.owner},
-              {"group", channel.group},
-              {"mode", format_mode(channel.mode)},
-              {"protected", channel.is_protected},
-              {"sealed", channel.is_sealed},
-              {"generation", channel.generation},
-              {"created", channel.created},
-              {"memory", channel.memory},
-              {"state", channel.state},
-              {"sender", json_of(channel.sender)},
-              {"receiver", json_of(channel.receiver)},
-              {"counts",
-               {{"sent", channel.sent},
-                {"received", channel.received},
-                {"used", channel.used},
-                {"full_stalls", channel.full_stalls},
-                {"empty_stalls", channel.empty_stalls},
-                {"sender_sleeps", channel.sender_sleeps},
-                {"receiver_sleeps", channel.receiver_sleeps},
-                {"sender_rings", channel.sender_rings},
-                {"receiver_rings", channel.receiver_rings},
-                {"sender_spurious", channel.sender_spurious},
-                {"receiver_spurious", channel.receiver_spurious},
-                {"senders", channel.senders},
-                {"receivers", channel.receivers},
-                {"streams_closed", channel.streams_closed},
-                {"streams_received", channel.streams_received}}},
-              {"sender_barrier", channel.sender_barrier},
-              {"receiver_barrier", channel.receiver_barrier}};
-}
-
-Json json_of(const std::vector<ChannelInfo>& channels) {
-  Json list = Json::array();
-  for (const auto& channel : channels) list.push_back(json_of(channel));
-  return list;
-}
-
-bool is_framed(const ChannelInfo& channel) {
-  return channel.geometry.layout == Layout::framed;
-}
-
-/// Records as a number, bytes of ring as a size.
-std::string amount(const ChannelInfo& channel, std::uint64_t value) {
-  return is_framed(channel) ? format_size(value) : std::to_string(value);
-}
-
-std::string text_of(const std::optional<Peer>& peer) {
-  return peer ? peer->command + "[" + std::to_string(peer->pid) + "]" : "-";
-}
 
 /// "0620ps": p for protected, s for sealed.
 std::string mode_of(const ChannelInfo& channel) {
@@ -124,46 +40,6 @@ std::string shape_of(const ChannelInfo& channel) {
   }
   return std::to_string(channel.geometry.capacity) + (channel.geometry.capacity == 1 ? " record of " : " records of ") +
          std::to_string(channel.geometry.size) + " bytes, " + std::string{name(channel.geometry.layout)};
-}
-
-/// Names of users and groups, each looked up once. A number without a name is its digits.
-class Names {
- public:
-  std::string user(std::uint32_t uid) {
-    return find(users_, uid, [](std::uint32_t id) -> const char* {
-      const passwd* entry = ::getpwuid(id);
-      return entry == nullptr ? nullptr : entry->pw_name;
-    });
-  }
-  std::string group(std::uint32_t gid) {
-    return find(groups_, gid, [](std::uint32_t id) -> const char* {
-      const ::group* entry = ::getgrgid(id);
-      return entry == nullptr ? nullptr : entry->gr_name;
-    });
-  }
-
- private:
-  using Known = std::map<std::uint32_t, std::string>;
-
-  template <class Look>
-  static std::string find(Known& known, std::uint32_t id, Look look) {
-    const auto [at, is_new] = known.try_emplace(id);
-    if (is_new) {
-      const char* name = look(id);
-      at->second = name == nullptr ? std::to_string(id) : name;
-    }
-    return at->second;
-  }
-
-  Known users_;
-  Known groups_;
-};
-
-Colour colour_of(std::string_view state) {
-  if (state == "open") return Colour::good;
-  if (state == "waiting" || state == "closed") return Colour::notice;
-  if (state == "damaged") return Colour::bad;
-  return Colour::none;
 }
 
 /// How an endpoint that has been told to sleep until rung does.
@@ -414,7 +290,7 @@ int watch(const Place& place, const Output& output) {
       json["event"] = event.what;
       json["name"] = event.name;
       json["role"] = role == nullptr ? Json(nullptr) : Json(role);
-      print(output, json, kOneLine);
+      print_line(output, json);
     } else {
       output.out << event.what << (event.name.empty() ? "" : " ") << event.name;
       if (role != nullptr) output.out << " as " << role;

@@ -45,27 +45,10 @@
 
 #include "tools/autostart.hpp"
 #include "tools/framing.hpp"
-#include "tools/table.hpp"
+#include "tools/output.hpp"
 #include "words/creation.hpp"
 
 namespace nimsync::tools {
-
-// Exit codes of endings that aren't errors of set-up; the others are in nimsync::kErrors.
-inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
-inline constexpr int kExitTimeout = 8;
-inline constexpr int kExitPeerLost = 9;
-inline constexpr int kExitCorrupted = 11;
-inline constexpr int kExitRemoved = 12;
-inline constexpr int kExitSignal = 128;  // and its number
-
-/// Where the words go, and how.
-struct Output {
-  std::ostream& out;
-  std::ostream& err;
-  bool json = false;
-  Style style;
-};
 
 struct CreateOptions {
   std::string name;
