@@ -2,10 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <termios.h>
 
 #include <algorithm>
 #include <nimsync/nimsync.hpp>
@@ -15,115 +13,10 @@
 #include <sstream>
 
 #include "tests/client/idle.hpp"
-#include "tests/tools/process.hpp"
+#include "tests/tools/nimsyncctl.hpp"
 
 namespace nimsync::tests {
 namespace {
-
-using Json = nlohmann::json;
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::Not;
-using testing::StartsWith;
-using Arguments = std::vector<std::string>;
-
-constexpr unsigned kNobody = 65534;
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream in{text};
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
-
-struct Result {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Result result_of(Process& process) {
-  const int code = process.wait();
-  return {code, process.out(), process.err()};
-}
-
-/// One line, from nimsyncctl.
-void expect_one_complaint(const Result& result) {
-  EXPECT_THAT(result.err, StartsWith("nimsyncctl: "));
-  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
-}
-
-class Nimsyncctl : public testing::Test {
- protected:
-  Nimsyncctl() {
-    ::chmod(folder.path().c_str(), 0755);
-    registry.emplace(folder, Arguments{NIMSYNCD, "--socket", socket});
-  }
-
-  void SetUp() override {
-    ASSERT_TRUE(eventually([&] { return registry->has_ended() || is_answering(); }));
-    ASSERT_FALSE(registry->has_ended()) << registry->err();
-  }
-  void TearDown() override {
-    for (const auto& channel : Registry::connect(socket).list()) Registry::connect(socket).remove(channel.name, true);
-    registry->kill(SIGTERM);
-    EXPECT_EQ(registry->wait(), 0) << registry->err();
-  }
-
-  [[nodiscard]] bool is_answering() const {
-    try {
-      static_cast<void>(Registry::connect(socket).info());
-      return true;
-    } catch (const Error&) {
-      return false;
-    }
-  }
-
-  Process start(Arguments arguments, const Surroundings& surroundings = {}) {
-    arguments.insert(arguments.begin(), {NIMSYNCCTL, "--socket", socket});
-    return {folder, arguments, surroundings};
-  }
-  Result run(Arguments arguments, const Surroundings& surroundings = {}) {
-    Process process = start(std::move(arguments), surroundings);
-    return result_of(process);
-  }
-  /// Runs what must succeed silently on standard error; gives what it printed.
-  std::string done(Arguments arguments, const Surroundings& surroundings = {}) {
-    const Result result = run(std::move(arguments), surroundings);
-    EXPECT_EQ(result.code, 0) << result.err;
-    EXPECT_EQ(result.err, "");
-    return result.out;
-  }
-  Json json(Arguments arguments) {
-    arguments.emplace_back("--json");
-    Json json = Json::parse(done(std::move(arguments)));
-    EXPECT_EQ(json.at("version"), 1);
-    return json;
-  }
-  void fails(int code, const Arguments& arguments, const testing::Matcher<std::string>& why,
-             const Surroundings& surroundings = {}) {
-    SCOPED_TRACE(testing::PrintToString(arguments));
-    const Result result = run(arguments, surroundings);
-    EXPECT_EQ(result.code, code);
-    expect_one_complaint(result);
-    EXPECT_THAT(result.err, why);
-  }
-  std::string file(const std::string& text) {
-    const auto path = folder.fresh("file");
-    std::ofstream{path, std::ios::binary} << text;
-    return path.string();
-  }
-  /// Waits until the channel has a holder of this side.
-  void await(const std::string& channel, std::optional<Peer> ChannelInfo::*side) {
-    Registry here = Registry::connect(socket);
-    ASSERT_TRUE(eventually([&] { return (here.stat(channel).*side).has_value(); }));
-  }
-
-  Folder folder;
-  std::string socket = folder.path() / "registry.sock";
-  std::optional<Process> registry;
-};
 
 TEST_F(Nimsyncctl, CreatesListsMeasuresAndRemovesRecordChannels) {
   EXPECT_EQ(done({"list"}),
@@ -605,7 +498,7 @@ TEST_F(Nimsyncctl, EndsQuietlyWhenNobodyReadsItsOutputAndKeepsTheMessage) {
 
 TEST_F(Nimsyncctl, WatchesChannelsComeAndGo) {
   Process watching = start({"watch"});
-  Process watching_json = start({"watch", "--json"});
+  Process watching_json = start({"events", "--json"});
   ASSERT_TRUE(eventually([&] { return watching.out() == "watching\n" && !watching_json.out().empty(); }));
   done({"create", "c", "--frames", "--bytes", "4K"});
   done({"send", "c"}, {.input = file("")});
@@ -622,21 +515,9 @@ TEST_F(Nimsyncctl, WatchesChannelsComeAndGo) {
 class OnATerminal : public Nimsyncctl {
  protected:
   std::string list(unsigned short columns, const std::vector<std::string>& environment) {
-    const Descriptor terminal{::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)};
-    EXPECT_EQ(::grantpt(terminal.get()), 0);
-    EXPECT_EQ(::unlockpt(terminal.get()), 0);
-    const Descriptor program{::open(::ptsname(terminal.get()), O_RDWR | O_NOCTTY | O_CLOEXEC)};
-    EXPECT_GE(program.get(), 0);
-    termios modes{};
-    EXPECT_EQ(::tcgetattr(program.get(), &modes), 0);
-    modes.c_oflag &= ~static_cast<tcflag_t>(OPOST);
-    EXPECT_EQ(::tcsetattr(program.get(), TCSANOW, &modes), 0);
-    const winsize size{.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
-    EXPECT_EQ(::ioctl(terminal.get(), TIOCSWINSZ, &size), 0);
-    EXPECT_EQ(run({"list"}, {.out = program.get(), .environment = environment}).code, 0);
-    std::string shown(65536, '\0');
-    const ssize_t got = ::read(terminal.get(), shown.data(), shown.size());
-    return shown.substr(0, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    const Terminal terminal(24, columns);
+    EXPECT_EQ(run({"list"}, {.out = terminal.program.get(), .environment = environment}).code, 0);
+    return terminal.read();
   }
 };
 
