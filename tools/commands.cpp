@@ -1,10 +1,12 @@
 #include "tools/commands.hpp"
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "tools/transfer.hpp"
@@ -282,8 +284,9 @@ int info(const Place& place, const Output& output) {
   return 0;
 }
 
-int watch(const Place& place, const Output& output) {
-  reach(place).watch([&](const Event& event) {
+int events(const Place& place, bool follow, const Output& output) {
+  constexpr std::chrono::milliseconds kAgain{200};
+  const auto tell = [&](const Event& event) {
     const char* role = !event.role ? nullptr : *event.role == Role::sender ? "sender" : "receiver";
     if (output.json) {
       Json json = document();
@@ -297,7 +300,19 @@ int watch(const Place& place, const Output& output) {
       output.out << "\n" << std::flush;
     }
     return output.out.good();
-  });
+  };
+  std::optional<Registry> registry = reach(place);
+  while (output.out.good()) {
+    try {
+      if (!registry) registry = reach(place);
+      registry->watch(tell);
+    } catch (const Error& error) {
+      if (!follow || error.errc() != Errc::no_registry) throw;
+      if (registry) tell({.what = "lost", .name = "", .role = std::nullopt});
+      registry.reset();
+      std::this_thread::sleep_for(kAgain);
+    }
+  }
   return 0;
 }
 

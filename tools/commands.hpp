@@ -5,8 +5,8 @@
 // throws Error, of which row(code).exit_code is the exit code. Nothing here reads the command line, the environment
 // (but what the library does) or the terminal.
 //
-// JSON, version 1. With `json`, every verb that prints prints one document (watch: one a line), which is an object with
-// "version": 1. Members may be added within a version, and are never renamed or removed.
+// JSON, version 1. With `json`, every verb that prints prints one document (events, stat --watch: one a line), which is
+// an object with "version": 1. Members may be added within a version, and are never renamed or removed.
 //
 //   create   {"created": bool, "channel": CHANNEL}         created: false when --if-not-exists found it
 //   list     {"channels": [CHANNEL...]}
@@ -15,15 +15,19 @@
 //   info     {"registry": {"version", "pid", "uid", "uptime_s", "socket", "state_dir", "channels", "bytes",
 //             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message",
 //             "keeps_sealed"}}
-//   watch    {"event": "watching" | "created" | "opened" | "removed", "name", "role": "sender" | "receiver" | null}
-//   send     {"sent": {"messages", "bytes"}}               also when it ends early
-//   CHANNEL  {"name", "kind": "stamped" | "dense" | "framed", "size", "capacity", "alignment", "type", "owner",
-//   "group",
+//   events   {"event": "watching" | "created" | "opened" | "removed" | "lost", "name", "role": "sender" | "receiver" |
+//   null} stat --watch  {"time": seconds since 1970, "channels": [RATED...]} top      {"channels": [RATED...]} check
+//   {"status": "OK" | "WARNING" | "CRITICAL", "findings": [TEXT...], "performance": TEXT} send     {"sent":
+//   {"messages", "bytes"}}               also when it ends early CHANNEL  {"name", "kind": "stamped" | "dense" |
+//   "framed", "size", "capacity", "alignment", "type", "owner", "group",
 //             "mode": "0620", "protected", "sealed", "generation", "created", "memory", "state", "sender": PEER | null,
 //             "receiver": PEER | null, "counts": {"sent", "received", "used", "full_stalls", "empty_stalls",
 //             "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "sender_spurious",
 //             "receiver_spurious", "senders", "receivers", "streams_closed", "streams_received"},
 //             "sender_barrier": BARRIER, "receiver_barrier": BARRIER}
+//   RATED    CHANNEL with "rates": {"sent", "received", "full_stalls", "empty_stalls", "sleeps", "rings"}, each a
+//   second, or
+//            null of a channel that is new
 //   PEER     {"pid", "uid", "command"}
 //   BARRIER  "membarrier": sleeps until rung; "fence": its process was refused membarrier(2), so it backs off and
 //   fences
@@ -75,8 +79,9 @@ int remove(const Place& place, const RemoveOptions& options, const Output& outpu
 
 int info(const Place& place, const Output& output);
 
-/// Until the registry ends or the output can't be written.
-int watch(const Place& place, const Output& output);
+/// Until the output can't be written or, unless it follows, the registry ends. One that follows then says "lost", waits
+/// for the next registry, and says "watching" again: what happened between it can't know.
+int events(const Place& place, bool follow, const Output& output);
 
 struct SendOptions {
   std::string name;

@@ -4,13 +4,20 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <chrono>
 #include <clocale>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <optional>
 #include <string>
+#include <system_error>
 
+#include "tools/check.hpp"
 #include "tools/commands.hpp"
+#include "tools/metrics.hpp"
+#include "tools/top.hpp"
 #include "words/arguments.hpp"
 #include "words/quantity.hpp"
 
@@ -27,10 +34,11 @@ Without --socket, $NIMSYNC_SOCKET, --user or --system the user's registry is use
 When a channel is to be created and there is no registry at all, nimsyncctl starts one for this user, says so, and
 the registry ends when it has been without channels and clients for a minute; --no-autostart prevents this.
 
---json prints one JSON object with "version": 1 (watch: one a line). Errors stay text on standard error.
+--json prints one JSON object with "version": 1 (events, stat --watch: one a line). Errors stay text on standard error.
 
 Exit codes: 0 done, 1 other failure, 2 usage, 3 no such channel, 4 exists or differs, 5 denied, 6 space or quota,
-7 no registry, 8 timeout, 9 peer lost, 10 in use, 11 corrupted, 12 removed, 128+N ended by signal N.)";
+7 no registry, 8 timeout, 9 peer lost, 10 in use, 11 corrupted, 12 removed, 128+N ended by signal N; those of check are
+Nagios's.)";
 
 constexpr const char* kListFooter = R"(
 MSG       bytes of a record, or of the largest frame
@@ -58,6 +66,18 @@ Framings as for send; lines puts a newline behind each message, whatever it cont
 
 With --size and --capacity, or --frames and --bytes, the channel is created when it isn't there.)";
 
+constexpr const char* kTopFooter = R"(
+USED, SENT/S and RECEIVED/S are messages, or bytes of ring for frames. FULL is how full the ring is. STALLS/S are blocking sends
+that found it full, WAITS/S blocking receives that found it empty; SLEEPS/S and RINGS/S are of both sides.
+
+Keys: n s r u f e m order the table (name, sent, received, used, full, empty, memory), R turns it round, arrows and
+Page Up and Down, Home and End move in it, q ends.)";
+
+constexpr const char* kCheckFooter = R"(
+Prints one line as Nagios and its kin expect it, numbers behind a "|". Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+Critical are a registry that doesn't answer, a damaged channel, one that isn't there, and thresholds passed; a threshold
+above 100 is never passed. Orphaned channels are a warning.)";
+
 void add_framing(CLI::App& verb, std::optional<Framing>& framing) {
   add_parsed(
       verb, "--framing",
@@ -73,6 +93,46 @@ void add_framing(CLI::App& verb, std::optional<Framing>& framing) {
 void add_timeout(CLI::App& verb, Timeout& timeout, const std::string& text) {
   add_parsed(
       verb, "--timeout", parse_duration, [&timeout](Timeout value) { timeout = value; }, text, "DURATION");
+}
+
+Order parse_order(const std::string& value) {
+  for (const auto& each : kOrders) {
+    if (each.word == value) return each.order;
+  }
+  throw Error(Errc::invalid,
+              "\"" + value + "\" is not an order; write name, sent, received, used, full, empty or memory");
+}
+
+/// "2", "0.5": seconds; or a duration with its unit. "": a second.
+std::chrono::milliseconds parse_interval(const std::string& value) {
+  constexpr std::chrono::milliseconds kLeast{10};
+  constexpr std::chrono::hours kMost{24};
+  std::chrono::duration<double> seconds{1};
+  const char* end = value.data() + value.size();
+  double number = 0;
+  if (const auto [at, error] = std::from_chars(value.data(), end, number); error == std::errc{} && at == end) {
+    seconds = std::chrono::duration<double>(number);
+  } else if (!value.empty()) {
+    seconds = parse_duration(value);
+  }
+  if (!(seconds >= kLeast && seconds <= kMost)) {
+    throw Error(Errc::invalid, "\"" + value + "\" is not an interval from 0.01 seconds to 24 hours");
+  }
+  return std::chrono::duration_cast<std::chrono::milliseconds>(seconds);
+}
+
+template <class Store>
+CLI::Option* add_interval(CLI::App& verb, const std::string& name, Store store, const std::string& text) {
+  return add_parsed(verb, name, parse_interval, store, text, "SECONDS");
+}
+
+void add_threshold(CLI::App& verb, const std::string& name, Threshold& threshold, const std::string& of) {
+  verb.add_option("--" + name + "-warning", threshold.warning, "Percent of " + of + " to warn at")
+      ->type_name("PERCENT")
+      ->capture_default_str();
+  verb.add_option("--" + name + "-critical", threshold.critical, "Percent of " + of + " that is critical")
+      ->type_name("PERCENT")
+      ->capture_default_str();
 }
 
 Style style_of_terminal() {
@@ -132,9 +192,46 @@ int run(int argc, char** argv) {
   list_verb->callback([&] { verb = [&] { return list(place, list_options, output); }; });
 
   StatOptions stat_options;
+  std::optional<std::chrono::milliseconds> stat_interval;
   auto* stat_verb = app.add_subcommand("stat", "Show all counts of channels");
   stat_verb->add_option("NAME", stat_options.names, "The channels; all when none is given");
-  stat_verb->callback([&] { verb = [&] { return nimsync::tools::stat(place, stat_options, output); }; });
+  add_interval(
+      *stat_verb, "--watch", [&](auto value) { stat_interval = value; },
+      "Show what the counts grow by, every so many seconds (1); names stand before it")
+      ->expected(0, 1);
+  stat_verb->callback([&] {
+    verb = [&] {
+      if (!stat_interval) return nimsync::tools::stat(place, stat_options, output);
+      return watch_rates(place, {.names = stat_options.names, .interval = *stat_interval}, output);
+    };
+  });
+
+  TopOptions top_options;
+  auto* top_verb = app.add_subcommand("top", "Show what goes on in channels, again and again");
+  top_verb->add_option("GLOB", top_options.pattern, "Only channels whose names match this shell pattern");
+  add_interval(
+      *top_verb, "--interval", [&](auto value) { top_options.interval = value; }, "Look every so many seconds (2)");
+  add_parsed(
+      *top_verb, "--sort", parse_order, [&](Order order) { top_options.order = order; },
+      "The order: name, sent (the default), received, used, full, empty or memory", "ORDER");
+  top_verb->add_flag("--reverse", top_options.reversed, "The other way round");
+  top_verb->add_flag("--once", top_options.once, "Print the table of one interval and end; --json does so too");
+  top_verb->footer(kTopFooter);
+  top_verb->callback([&] { verb = [&] { return top(place, top_options, output); }; });
+
+  CheckOptions check_options;
+  auto* check_verb = app.add_subcommand("check", "Say whether all is well, for monitoring");
+  check_verb->add_option("NAME", check_options.names, "Channels that must be there; only these are looked at");
+  add_threshold(*check_verb, "used", check_options.used, "a channel's use of its capacity");
+  add_threshold(*check_verb, "memory", check_options.memory, "the use of the registry's memory and channels");
+  check_verb->add_flag("--need-peers", check_options.need_peers, "Each channel must have a sender and a receiver");
+  check_verb->footer(kCheckFooter);
+  check_verb->callback([&] { verb = [&] { return check(place, check_options, output); }; });
+
+  MetricsOptions metrics_options;
+  auto* metrics_verb = app.add_subcommand("metrics", "Print the registry and its channels as OpenMetrics text");
+  metrics_verb->add_option("--output", metrics_options.file, "Put it whole into this file")->type_name("FILE");
+  metrics_verb->callback([&] { verb = [&] { return metrics(place, metrics_options, output); }; });
 
   RemoveOptions remove_options;
   auto* remove_verb = app.add_subcommand("remove", "Remove channels");
@@ -145,8 +242,10 @@ int run(int argc, char** argv) {
   auto* info_verb = app.add_subcommand("info", "Show the registry, its use and its limits");
   info_verb->callback([&] { verb = [&] { return info(place, output); }; });
 
-  auto* watch_verb = app.add_subcommand("watch", "Print what happens to channels, as it happens");
-  watch_verb->callback([&] { verb = [&] { return watch(place, output); }; });
+  bool follow_events = false;
+  auto* events_verb = app.add_subcommand("events", "Print what happens to channels, as it happens")->alias("watch");
+  events_verb->add_flag("--follow", follow_events, "Go on when the registry ended and there is one again");
+  events_verb->callback([&] { verb = [&] { return events(place, follow_events, output); }; });
 
   SendOptions send_options;
   auto* send_verb = app.add_subcommand("send", "Send standard input to a channel");
@@ -186,7 +285,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return usage(error.what(), chosen());
+    const int exit_code = usage(error.what(), chosen());
+    return check_verb->parsed() ? kCheckUnknown : exit_code;
   }
   if (!verb) return usage("a verb is missing, such as list", "");
   if (socket_option->count() > 0 && place.socket.empty()) return usage("--socket needs a path", chosen());
