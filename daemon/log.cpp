@@ -3,6 +3,7 @@
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -58,6 +59,23 @@ void start_log(const std::string& level) {
 
 void set_log_level(const std::string& level) {
   spdlog::default_logger()->set_level(spdlog::level::from_str(level));
+}
+
+bool LineLimit::admits(Clock::time_point now) {
+  const auto passed = std::max<Clock::rep>((now - counted_) / kEach, 0);
+  counted_ += passed * kEach;
+  lines_ = std::min<std::uint64_t>(kAtOnce, lines_ + static_cast<std::uint64_t>(passed));
+  if (lines_ == 0) {
+    ++left_out_;
+    return false;
+  }
+  --lines_;
+  return true;
+}
+
+std::string LineLimit::left_out() {
+  const std::uint64_t lines = std::exchange(left_out_, 0);
+  return lines == 0 ? "" : " left_out=" + std::to_string(lines);
 }
 
 }  // namespace nimsync::registry

@@ -161,7 +161,7 @@ void Session::handle(const protocol::Call& call) {
   } catch (const protocol::InvalidParameter& e) {
     reply_error(protocol::error_reply("org.varlink.service.InvalidParameter", {{"parameter", e.what()}}));
   } catch (const Error& e) {
-    reply_error(protocol::error_reply(e.errc(), e.what()));
+    reply_refusal(e);
   } catch (const std::exception& e) {
     // Out of memory, say. One request fails; the others' registry stays up.
     spdlog::error("method={} failed: {}", call.method, e.what());
@@ -215,7 +215,7 @@ void Session::run_job() {
     try {
       done = job();
     } catch (const Error& e) {
-      self->reply_error(protocol::error_reply(e.errc(), e.what()));
+      self->reply_refusal(e);
     } catch (const std::exception& e) {
       spdlog::error("a request failed: {}", e.what());
       self->reply_error(protocol::error_reply(Errc::failed, std::string("the registry failed: ") + e.what()));
@@ -316,8 +316,10 @@ void Session::grant(const Definition& definition, Role role) {
   auto granted = service_.store.grant(definition, role, peer);
   protocol::ChannelReply answer{service_.store.describe(definition)};
   reply(answer, false, {std::make_move_iterator(granted.begin()), std::make_move_iterator(granted.end())});
-  spdlog::debug("granted channel={} role={} uid={} pid={}", definition.name, protocol::name(role), caller_.uid,
-                caller_.pid);
+  if (service_.opened.admits()) {
+    spdlog::info("opened channel={} role={} uid={} pid={}{}", definition.name, protocol::name(role), caller_.uid,
+                 caller_.pid, service_.opened.left_out());
+  }
   service_.tell(definition, {.what = "opened", .name = definition.name, .role = role});
 }
 
@@ -387,6 +389,15 @@ void Session::reply_error(const std::string& bytes) {
   if (oneway_ || !fd_) return;
   outgoing_.push_back({.bytes = bytes, .descriptors = {}});
   flush();
+}
+
+void Session::reply_refusal(const Error& error) {
+  const bool is_told = error.errc() == Errc::denied || error.errc() == Errc::over_limit;
+  if (is_told && service_.refused.admits()) {
+    spdlog::warn("refused error={} uid={} pid={}{}: {}", row(error.errc()).varlink, caller_.uid, caller_.pid,
+                 service_.refused.left_out(), error.what());
+  }
+  reply_error(protocol::error_reply(error.errc(), error.what()));
 }
 
 void Session::flush() {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "daemon/catalog.hpp"
+#include "daemon/log.hpp"
 #include "daemon/store.hpp"
 #include "os/descriptor.hpp"
 #include "protocol/messages.hpp"
@@ -37,6 +38,8 @@ struct Service {
   Store& store;
   std::function<protocol::InfoReply()> info;
   std::set<Session*> watchers = {};
+  LineLimit opened = {};   // in the log
+  LineLimit refused = {};  // in the log
 
   /// Tells the watchers that may see the channel.
   void tell(const Definition& definition, const protocol::WatchReply& event) const;
@@ -118,6 +121,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void reply(protocol::Json parameters, bool continues = false, std::vector<os::Descriptor> descriptors = {});
   void reply_error(const std::string& bytes);
+  /// For what a request may not have or do, which the log tells too.
+  void reply_refusal(const Error& error);
   void flush();
   /// Once nothing is left to send.
   void end_when_sent() { ending_ = true; }

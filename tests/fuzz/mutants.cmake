@@ -12,7 +12,7 @@ set(SOURCES_attach lib/client/endpoint.cpp lib/os/descriptor.cpp lib/os/segment.
     lib/os/watch.cpp)
 set(SOURCES_definition daemon/catalog.cpp daemon/store.cpp lib/os/descriptor.cpp lib/os/segment.cpp lib/os/line.cpp
     ${SOURCES_protocol})
-set(SOURCES_session daemon/session.cpp daemon/names.cpp ${SOURCES_definition} lib/os/socket.cpp)
+set(SOURCES_session daemon/session.cpp daemon/names.cpp daemon/log.cpp ${SOURCES_definition} lib/os/socket.cpp)
 
 # In objects, so that only what a mutant changes is compiled anew.
 function(try_mutant copy check result said)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <regex>
 #include <set>
@@ -158,6 +159,35 @@ TEST_F(Sight, EventsFollowOverARestart) {
   done({"remove", "few"});
   ASSERT_TRUE(told(following, 4));
   EXPECT_THAT(lines_of(following.out()), ElementsAre("watching", "lost", "watching", "removed few"));
+}
+
+TEST_F(Sight, TheLogTellsWhoDidWhatAndWhoWasRefused) {
+  fill_few(1);
+  done({"remove", "few"});
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can ask as another user";
+  fails(5, {"remove", "log"}, HasSubstr("log"), {.uid = kNobody});
+  const auto logged = [&](const std::string& pattern) {
+    return eventually([&] { return std::regex_search(registry->err(), std::regex(pattern)); });
+  };
+  EXPECT_TRUE(logged("created channel=few .*uid=0 pid=[0-9]+\n"));
+  EXPECT_TRUE(logged("opened channel=few role=sender uid=0 pid=[0-9]+\n"));
+  EXPECT_TRUE(logged("removed channel=few force=false uid=0 pid=[0-9]+\n"));
+  EXPECT_TRUE(logged("refused error=Denied uid=65534 pid=[0-9]+: .*'log'")) << registry->err();
+}
+
+TEST_F(Sight, ManyOpensAreFewLinesInTheLog) {
+  constexpr int kOpens = 2000;
+  Registry here = Registry::connect(socket);
+  const auto before = std::chrono::steady_clock::now();
+  for (int n = 0; n < kOpens; ++n) static_cast<void>(here.sender<std::uint64_t>("few"));
+  const auto tenths = (std::chrono::steady_clock::now() - before) / std::chrono::milliseconds(100);
+  done({"remove", "few"});
+  ASSERT_TRUE(eventually([&] { return registry->err().find("removed channel=few") != std::string::npos; }));
+  const auto lines = lines_of(registry->err());
+  const auto opened = std::count_if(lines.begin(), lines.end(),
+                                    [](const std::string& line) { return line.find("opened ") != std::string::npos; });
+  EXPECT_GT(opened, 0);
+  EXPECT_LE(opened, 20 + tenths + 1);
 }
 
 // For monitoring.
