@@ -23,7 +23,7 @@ constexpr const char* kHelp = "keys: n name  s sent  r received  u used  f full 
 /// What is known, and how it is looked at.
 class View {
  public:
-  View(const Place& place, TopOptions options) : place_(place), options_(std::move(options)) {}
+  View(Place place, TopOptions options) : place_(std::move(place)), options_(std::move(options)) {}
 
   void look() {
     try {
