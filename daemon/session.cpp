@@ -270,7 +270,7 @@ void Session::create(const protocol::CreateCall& call) {
     };
     return run_job();
   }
-  make(call, [this](const Definition& made) { reply(protocol::ChannelReply{Store::describe_new(made)}); });
+  make(call, [this](const Definition& made) { reply(protocol::ChannelReply{describe_new(made)}); });
 }
 
 void Session::open(const protocol::OpenCall& call) {

@@ -28,149 +28,20 @@ using protocol::Json;
 using protocol::Peer;
 using protocol::Role;
 
-constexpr const char* kDefinition = "definition";
 constexpr const char* kNew = ".new-";
 constexpr const char* kGone = ".gone-";
 constexpr int kNameTries = 16;
-constexpr std::size_t kMaxFile = std::size_t{64} << 10;
-
-constexpr char kForward = 'f';
-constexpr char kBack = 'r';
-
-const char* line_name(Role role) {
-  return role == Role::sender ? "data" : "room";
-}
-const char* grant_name(Role role) {
-  return protocol::name(role);
-}
-Role other(Role role) {
-  return role == Role::sender ? Role::receiver : Role::sender;
-}
-
-std::string hex(std::uint64_t number) {
-  std::array<char, 17> text{};
-  static_cast<void>(std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(number)));
-  return text.data();
-}
-
 /// Of a sealed segment, in the descriptor store.
 std::string kept_name(std::uint64_t generation, char side) {
   return "sealed." + hex(generation) + "." + side;
 }
 
-/// FNV-1a: two state folders of one user get different names in /dev/shm.
-std::uint64_t hash(std::string_view text) {
-  std::uint64_t value = 0xcbf29ce484222325U;
-  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return value;
-}
-
-Descriptor open_folder(int at, const std::string& name) {
-  return Descriptor(::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-}
-
-/// Whether an error says that there is nothing of ours; any other one says that it can't be told now.
-bool is_absence(int error) {
-  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EACCES;
-}
-
-/// Empty when there is no such folder. Error: it can't be told.
-Descriptor find_folder(const Descriptor& at, const std::string& name) {
-  Descriptor fd = open_folder(at.get(), name);
-  if (!fd && !is_absence(errno)) os::fail(errno, "cannot open the folder " + name);
-  return fd;
-}
-
-/// Nothing when there is no such file. Error: it can't be read.
-std::optional<std::string> read_file(const Descriptor& folder, const std::string& name) {
-  const Descriptor file(::openat(folder.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!file && !is_absence(errno)) os::fail(errno, "cannot open the file " + name);
-  if (!file) return std::nullopt;
-  std::string text(kMaxFile, '\0');
-  const ssize_t size = ::read(file.get(), text.data(), text.size());
-  if (size < 0 && errno == EISDIR) return std::nullopt;
-  if (size < 0) os::fail(errno, "cannot read the file " + name);
-  text.resize(static_cast<std::size_t>(size));
-  return text;
-}
-
-std::vector<std::string> entries(const Descriptor& folder) {
-  Descriptor again = open_folder(folder.get(), ".");
-  if (!again) os::fail(errno, "cannot read the state folder");
-  const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(again.get()), ::closedir);
-  if (!list) os::fail(errno, "cannot read the state folder");
-  static_cast<void>(again.release());
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(list.get())) {
-    const std::string name = static_cast<const char*>(entry->d_name);
-    if (name != "." && name != "..") names.push_back(name);
-    errno = 0;
-  }
-  if (errno != 0) os::fail(errno, "cannot read the state folder");  // a part of it would be taken for all
-  std::sort(names.begin(), names.end());
-  return names;
+Role other(Role role) {
+  return role == Role::sender ? Role::receiver : Role::sender;
 }
 
 std::string who(const Peer& peer) {
   return "pid " + std::to_string(peer.pid) + " (" + peer.command + "), uid " + std::to_string(peer.uid);
-}
-
-bool is_intact(const Descriptor& segment, const SegmentId& id, std::uint64_t bytes) {
-  return segment &&
-         os::facts(segment) == os::SegmentFacts{.inode = id.inode, .bytes = bytes, .owner = ::geteuid(), .mode = 0600};
-}
-
-/// Numbers from shared memory are anything; Varlink's end at 2^63.
-std::uint64_t clamp(std::uint64_t number) {
-  return std::min(number, static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
-}
-
-/// False where the segment ends before. Error: it can't be told.
-template <class T>
-bool read_at(const Descriptor& segment, std::uint64_t offset, T& value) {
-  const ssize_t got = ::pread(segment.get(), &value, sizeof value, static_cast<off_t>(offset));
-  if (got < 0) os::fail(errno, "cannot read shared memory");
-  return got == static_cast<ssize_t>(sizeof value);
-}
-
-/// The tail as a successor would find it.
-std::uint64_t tail_of(const Descriptor& forward, const Geometry& geometry, std::uint64_t ring, std::uint64_t mark) {
-  const std::uint64_t from = mark & layout::kPositionMask;
-  const auto word_at = [&](std::uint64_t offset) {
-    std::uint64_t word = 0;
-    return read_at(forward, ring + offset, word) ? word : 0;
-  };
-  return layout::find_tail(geometry, from, word_at).value_or(from);
-}
-
-/// Whether a line is there. Error: it can't be told.
-bool has_line(const Descriptor& folder, Role role) {
-  struct stat st {};
-  if (::fstatat(folder.get(), line_name(role), &st, AT_SYMLINK_NOFOLLOW) == 0) return S_ISFIFO(st.st_mode);
-  if (!is_absence(errno)) os::fail(errno, std::string("cannot look at the line ") + line_name(role));
-  return false;
-}
-
-/// The living holder of a side, from its line and its grant.
-std::optional<Peer> holder_in(const Descriptor& folder, Role role) {
-  if (os::lease(os::open_as_watcher(folder, line_name(role))) != os::Lease::held) return std::nullopt;
-  Peer peer;
-  const auto text = read_file(folder, grant_name(role));
-  if (!text) return peer;
-  const Json json = Json::parse(*text, nullptr, false);
-  try {
-    if (json.is_object()) peer = json.get<Peer>();
-  } catch (const protocol::InvalidParameter&) {
-    peer = {};  // held, by somebody unknown
-  }
-  return peer;
-}
-
-/// Whether a side is held. Error: it can't be told.
-bool is_held(const Descriptor& folder) {
-  return (has_line(folder, Role::sender) && holder_in(folder, Role::sender)) ||
-         (has_line(folder, Role::receiver) && holder_in(folder, Role::receiver));
 }
 
 /// A watcher that took a read lock on a line to keep holders out loses it: the line is made anew. Whoever watched the
@@ -222,7 +93,7 @@ Store::Store(const std::string& state_dir, Random random, DescriptorStore descri
   }
   channels_ = open_folder(state_.get(), "channels");
   if (!channels_) os::fail(errno, "cannot open " + path_ + "/channels");
-  prefix_ = "nimsync." + hex(hash(path_)) + "." + std::to_string(::geteuid()) + ".";
+  prefix_ = segment_prefix(path_, ::geteuid());
 }
 
 std::string Store::segment_name(std::uint64_t id, char side) const {
@@ -403,7 +274,7 @@ void Store::forget(std::uint64_t generation) const {
 }
 
 /// What an earlier registry had kept of a sealed channel: both segments, or none.
-Store::Segments Store::take_kept(std::uint64_t generation) {
+Segments Store::take_kept(std::uint64_t generation) {
   auto forward = descriptors_.kept.extract(kept_name(generation, kForward));
   auto back = descriptors_.kept.extract(kept_name(generation, kBack));
   if (!forward || !back) return {};
@@ -420,7 +291,7 @@ bool Store::is_over(const Definition& definition) const {
   return !at || !is_held(at);
 }
 
-Store::Segments Store::segments(const Definition& definition, os::Access forward, os::Access back) const {
+Segments Store::segments(const Definition& definition, os::Access forward, os::Access back) const {
   if (!definition.sealed) {
     return {.forward = os::open_segment(definition.forward.name, forward),
             .back = os::open_segment(definition.back.name, back)};
@@ -429,12 +300,6 @@ Store::Segments Store::segments(const Definition& definition, os::Access forward
   if (kept == sealed_.end()) return {};
   return {.forward = os::reopen_segment(kept->second.forward, forward),
           .back = os::reopen_segment(kept->second.back, back)};
-}
-
-bool Store::are_intact(const Segments& segments, const Definition& definition) {
-  const std::uint64_t page = os::page_bytes();
-  return is_intact(segments.forward, definition.forward, layout::forward_bytes(definition.shape.geometry, page)) &&
-         is_intact(segments.back, definition.back, layout::return_bytes(page));
 }
 
 std::optional<Peer> Store::holder(const Definition& definition, Role role) const {
@@ -453,7 +318,7 @@ std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, 
                                      "it go on, and nobody can join them; remove the channel and create it again");
   }
   Segments both = segments(definition, access(Role::sender), access(Role::receiver));
-  if (!are_intact(both, definition)) {
+  if (!are_intact(both, definition, ::geteuid())) {
     throw Error(Errc::corrupted, "channel '" + definition.name +
                                      "' has shared memory of another owner, mode, size or inode than it was made with; "
                                      "remove the channel and create it again");
@@ -477,70 +342,17 @@ std::array<Descriptor, 4> Store::grant(const Definition& definition, Role role, 
   return {std::move(both.forward), std::move(both.back), std::move(own), std::move(watched)};
 }
 
-protocol::Channel Store::describe_new(const Definition& definition) {
-  const std::string none(layout::name(layout::Barrier{}));
-  return {.name = definition.name,
-          .shape = definition.shape,
-          .owner = definition.owner,
-          .group = definition.group,
-          .mode = definition.mode,
-          .protect = definition.protect,
-          .sealed = definition.sealed,
-          .generation = definition.generation,
-          .created = definition.created,
-          .memory = memory_of(definition.shape.geometry, os::page_bytes()),
-          .state = "idle",
-          .sender_barrier = none,
-          .receiver_barrier = none,
-          .sender = std::nullopt,
-          .receiver = std::nullopt,
-          .counts = {}};
-}
-
 protocol::Channel Store::describe(const Definition& definition) const {
-  const std::uint64_t page = os::page_bytes();
-  const Geometry& geometry = definition.shape.geometry;
   protocol::Channel channel = describe_new(definition);
   channel.state = "damaged";
   try {
     const Descriptor at = folder(definition.name);
-    channel.sender = holder_in(at, Role::sender);
-    channel.receiver = holder_in(at, Role::receiver);
+    add_holders(channel, at);
     if (is_orphan(definition)) {
       channel.state = "orphaned";
-      return channel;
+    } else {
+      add_counts(channel, definition, segments(definition, os::Access::read_only, os::Access::read_only), ::geteuid());
     }
-    const Segments both = segments(definition, os::Access::read_only, os::Access::read_only);
-    layout::Header sends{};
-    layout::Header receives{};
-    if (!are_intact(both, definition) || !read_at(both.back, 0, receives) || !read_at(both.forward, 0, sends)) {
-      return channel;
-    }
-    const std::uint64_t tail =
-        tail_of(both.forward, geometry, layout::ring_offset(geometry.layout, page), sends.position);
-    const std::uint64_t used = tail - receives.position;
-    channel.counts = {.sent = clamp(tail),
-                      .received = clamp(receives.position),
-                      .used = used <= geometry.capacity ? used : 0,
-                      .full_stalls = clamp(sends.stalls),
-                      .empty_stalls = clamp(receives.stalls),
-                      .sender_sleeps = clamp(sends.sleeps),
-                      .receiver_sleeps = clamp(receives.sleeps),
-                      .sender_rings = clamp(sends.rings),
-                      .receiver_rings = clamp(receives.rings),
-                      .sender_spurious = clamp(sends.spurious),
-                      .receiver_spurious = clamp(receives.spurious),
-                      .senders = clamp(sends.attached),
-                      .receivers = clamp(receives.attached),
-                      .streams_closed = clamp(sends.streams),
-                      .streams_received = clamp(receives.streams)};
-    channel.sender_barrier = layout::name(layout::Barrier{sends.barrier});
-    channel.receiver_barrier = layout::name(layout::Barrier{receives.barrier});
-    const bool ended = sends.streams != receives.streams;
-    channel.state = channel.sender && channel.receiver   ? "open"
-                    : ended                              ? "closed"
-                    : channel.sender || channel.receiver ? "waiting"
-                                                         : "idle";
   } catch (const Error& e) {
     if (e.errc() == Errc::no_space) throw;  // that says nothing of the channel
     channel.state = "damaged";
@@ -588,7 +400,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
       if (entry.starts_with('.')) ::unlinkat(at.get(), entry.c_str(), 0);
     }
     if (definition->sealed) {
-      if (Segments kept = take_kept(definition->generation); are_intact(kept, *definition)) {
+      if (Segments kept = take_kept(definition->generation); are_intact(kept, *definition, ::geteuid())) {
         sealed_.insert_or_assign(definition->generation, std::move(kept));
         adopted.channels.push_back(std::move(*definition));
         continue;
@@ -613,7 +425,7 @@ Store::Adopted Store::adopt(const Limits& limits) {
       adopted.remarks.push_back("dropped channel '" + name + "': its shared memory is gone");
       continue;
     }
-    if (!are_intact(both, *definition)) {
+    if (!are_intact(both, *definition, ::geteuid())) {
       adopted.remarks.push_back(
           "channel '" + name +
           "' is damaged: its shared memory has another owner, mode, size or inode than it was made "

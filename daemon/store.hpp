@@ -33,6 +33,7 @@
 #include "os/descriptor.hpp"
 #include "os/segment.hpp"
 #include "protocol/messages.hpp"
+#include "state/folder.hpp"
 
 namespace nimsync::registry {
 
@@ -88,8 +89,6 @@ class Store {
   /// Everything that can be said of a channel now. Never throws for what clients did to its memory: the state is
   /// "damaged". Error: it can't be told, for want of descriptors or memory.
   [[nodiscard]] protocol::Channel describe(const Definition& definition) const;
-  /// The same of one that was made just now, which takes no look at it.
-  [[nodiscard]] static protocol::Channel describe_new(const Definition& definition);
 
   struct Adopted {
     std::vector<Definition> channels;
@@ -107,13 +106,7 @@ class Store {
  private:
   friend class Creation;
 
-  /// Descriptors of both segments; where there is none, an invalid one.
-  struct Segments {
-    os::Descriptor forward;
-    os::Descriptor back;
-  };
   [[nodiscard]] Segments segments(const Definition& definition, os::Access forward, os::Access back) const;
-  [[nodiscard]] static bool are_intact(const Segments& segments, const Definition& definition);
 
   [[nodiscard]] std::string segment_name(std::uint64_t id, char side) const;
   /// Whether segment_name() could have made it.

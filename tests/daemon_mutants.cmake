@@ -3,7 +3,7 @@
 # has the function that adds such a test.
 include(${CMAKE_CURRENT_LIST_DIR}/mutants.cmake)
 
-set(MUTATED daemon lib/os)
+set(MUTATED daemon lib/os lib/state)
 string(REPLACE "," ";" LIBRARIES "${LIBRARIES}")
 
 # Makes ${copy}/nimsyncd. `file` is mutant()'s: the one with the mistake.

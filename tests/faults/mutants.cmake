@@ -18,6 +18,7 @@ endfunction()
 begin_mutants()
 
 set(STORE daemon/store.cpp)
+set(FOLDER lib/state/folder.cpp)
 set(SERVER daemon/server.cpp)
 set(LINE lib/os/line.cpp)
 set(SEGMENT lib/os/segment.cpp)
@@ -100,10 +101,10 @@ mutant(an_interrupted_send_ends_the_connection ${SOCKET} "Refused*/asking sendms
 mutant(an_interrupted_allocation_fails ${SEGMENT} "Refused*/creating fallocate"
 "  while (error == EINTR) {"
 "  if (error == EINTR) {")
-mutant(a_part_of_a_folder_is_taken_for_all ${STORE} "Refused*/adopting getdents64"
+mutant(a_part_of_a_folder_is_taken_for_all ${FOLDER} "Refused*/adopting getdents64"
 "  if (errno != 0) os::fail(errno, \"cannot read the state folder\");"
 "")
-mutant(what_cannot_be_told_is_taken_for_absent ${STORE} "Refused*/removing_in_use openat"
+mutant(what_cannot_be_told_is_taken_for_absent ${FOLDER} "Refused*/removing_in_use openat"
 "  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EACCES;"
 "  return error != 0;")
 mutant(a_client_that_cannot_be_told_ends_the_daemon ${SERVER} "Refused*/asking getsockopt"

@@ -10,7 +10,7 @@ set(FLAGS -O0 -fsanitize=address,undefined -fno-sanitize-recover=all -w)
 set(SOURCES_protocol lib/protocol/varlink.cpp lib/protocol/messages.cpp)
 set(SOURCES_attach lib/client/endpoint.cpp lib/os/descriptor.cpp lib/os/segment.cpp lib/os/line.cpp lib/os/barrier.cpp
     lib/os/watch.cpp)
-set(SOURCES_definition daemon/catalog.cpp daemon/store.cpp lib/os/descriptor.cpp lib/os/segment.cpp lib/os/line.cpp
+set(SOURCES_definition daemon/catalog.cpp daemon/store.cpp lib/state/definition.cpp lib/state/folder.cpp lib/os/descriptor.cpp lib/os/segment.cpp lib/os/line.cpp
     ${SOURCES_protocol})
 set(SOURCES_session daemon/session.cpp daemon/names.cpp daemon/log.cpp ${SOURCES_definition} lib/os/socket.cpp)
 
@@ -119,12 +119,12 @@ mutant(a_number_out_of_range_is_cut lib/protocol/messages.cpp protocol
     if (!std::in_range<T>(number)) throw InvalidParameter(member);"
 "    const auto number = json.get<std::int64_t>();")
 
-mutant(the_size_of_a_definition_overflows daemon/catalog.cpp definition
+mutant(the_size_of_a_definition_overflows lib/state/definition.cpp definition
 "  if ((!frames && geometry.capacity > limits.channel_bytes / layout::stride(geometry.layout, geometry.size)) ||
       memory_of"
 "  if (memory_of")
 
-mutant(a_definition_is_believed_beyond_its_limits daemon/catalog.cpp definition
+mutant(a_definition_is_believed_beyond_its_limits lib/state/definition.cpp definition
 "    if (require_geometry(definition.name, definition.shape.geometry, loosest, page) != definition.shape.geometry) {"
 "    if (false) {")
 
@@ -132,7 +132,7 @@ mutant(segments_of_any_name_are_adopted daemon/store.cpp definition
 "          if (!definition->sealed && !is_own_name(id->name)) {"
 "          if (false) {")
 
-mutant(any_size_of_a_segment_is_intact daemon/store.cpp definition
+mutant(any_size_of_a_segment_is_intact lib/state/folder.cpp definition
 "os::SegmentFacts{.inode = id.inode, .bytes = bytes,"
 "os::SegmentFacts{.inode = id.inode, .bytes = os::facts(segment).bytes + 0 * bytes,")
 
