@@ -1,5 +1,6 @@
 #include "tools/commands.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -9,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "tools/offline.hpp"
 #include "tools/transfer.hpp"
 #include "words/quantity.hpp"
 
@@ -124,6 +126,13 @@ int for_each_name(const std::vector<std::string>& names, const Output& output, A
   return exit_code;
 }
 
+const ChannelInfo& find_in(const std::vector<ChannelInfo>& channels, const std::string& name) {
+  const auto found =
+      std::find_if(channels.begin(), channels.end(), [&](const auto& each) { return each.name == name; });
+  if (found == channels.end()) throw Error(Errc::no_such_channel, "there is no channel '" + name + "'");
+  return *found;
+}
+
 }  // namespace
 
 int create(const Place& place, const CreateOptions& options, const Output& output) {
@@ -195,7 +204,8 @@ Table table_of(const std::vector<ChannelInfo>& channels, std::time_t now) {
 }
 
 int list(const Place& place, const ListOptions& options, const Output& output) {
-  const std::vector<ChannelInfo> channels = reach(place).list(options.pattern);
+  const std::vector<ChannelInfo> channels =
+      options.offline ? list_offline(place, options.state_dir, options.pattern) : reach(place).list(options.pattern);
   if (output.json) {
     Json json = document();
     json["channels"] = json_of(channels);
@@ -207,14 +217,18 @@ int list(const Place& place, const ListOptions& options, const Output& output) {
 }
 
 int stat(const Place& place, const StatOptions& options, const Output& output) {
-  Registry registry = reach(place);
   std::vector<ChannelInfo> channels;
+  std::optional<Registry> registry;
+  if (!options.offline) registry = reach(place);
+  if (options.offline || options.names.empty()) {
+    channels = registry ? registry->list() : list_offline(place, options.state_dir, "");
+  }
   int exit_code = 0;
-  if (options.names.empty()) {
-    channels = registry.list();
-  } else {
-    exit_code =
-        for_each_name(options.names, output, [&](const std::string& each) { channels.push_back(registry.stat(each)); });
+  if (!options.names.empty()) {
+    const std::vector<ChannelInfo> all = std::exchange(channels, {});
+    exit_code = for_each_name(options.names, output, [&](const std::string& each) {
+      channels.push_back(registry ? registry->stat(each) : find_in(all, each));
+    });
   }
   if (output.json) {
     Json json = document();

@@ -8,30 +8,37 @@
 // JSON, version 1. With `json`, every verb that prints prints one document (events, stat --watch: one a line), which is
 // an object with "version": 1. Members may be added within a version, and are never renamed or removed.
 //
-//   create   {"created": bool, "channel": CHANNEL}         created: false when --if-not-exists found it
-//   list     {"channels": [CHANNEL...]}
-//   stat     {"channels": [CHANNEL...]}                     those that were found
-//   remove   {"removed": [NAME...]}
-//   info     {"registry": {"version", "pid", "uid", "uptime_s", "socket", "state_dir", "channels", "bytes",
-//             "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message",
-//             "keeps_sealed"}}
-//   events   {"event": "watching" | "created" | "opened" | "removed" | "lost", "name", "role": "sender" | "receiver" |
-//   null} stat --watch  {"time": seconds since 1970, "channels": [RATED...]} top      {"channels": [RATED...]} check
-//   {"status": "OK" | "WARNING" | "CRITICAL", "findings": [TEXT...], "performance": TEXT} send     {"sent":
-//   {"messages", "bytes"}}               also when it ends early CHANNEL  {"name", "kind": "stamped" | "dense" |
-//   "framed", "size", "capacity", "alignment", "type", "owner", "group",
-//             "mode": "0620", "protected", "sealed", "generation", "created", "memory", "state", "sender": PEER | null,
-//             "receiver": PEER | null, "counts": {"sent", "received", "used", "full_stalls", "empty_stalls",
-//             "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "sender_spurious",
-//             "receiver_spurious", "senders", "receivers", "streams_closed", "streams_received"},
-//             "sender_barrier": BARRIER, "receiver_barrier": BARRIER}
+// clang-format off
+//
+//   create        {"created": bool, "channel": CHANNEL}     created: false when --if-not-exists found it
+//   list          {"channels": [CHANNEL...]}
+//   stat          {"channels": [CHANNEL...]}                 those that were found
+//   stat --watch  {"time": seconds since 1970, "channels": [RATED...]}
+//   top           {"channels": [RATED...]}
+//   remove        {"removed": [NAME...]}
+//   info          {"registry": {"version", "pid", "uid", "uptime_s", "socket", "state_dir", "channels", "bytes",
+//                 "connections", "max_channels", "max_bytes", "max_channel_bytes", "max_capacity", "max_message",
+//                 "keeps_sealed"}}
+//   events        {"event": "watching" | "created" | "opened" | "removed" | "lost", "name",
+//                 "role": "sender" | "receiver" | null}
+//   check         {"status": "OK" | "WARNING" | "CRITICAL", "findings": [TEXT...], "performance": TEXT}
+//   doctor        {"findings": [{"severity": "error" | "warning" | "note", "id", "what", "advice"}...],
+//                 "looked_at": [TEXT...]}                   tools/doctor.hpp has the ids
+//   send          {"sent": {"messages", "bytes"}}           also when it ends early
+//
+//   CHANNEL  {"name", "kind": "stamped" | "dense" | "framed", "size", "capacity", "alignment", "type", "owner", "group",
+//            "mode": "0620", "protected", "sealed", "generation", "created", "memory", "state", "sender": PEER | null,
+//            "receiver": PEER | null, "counts": {"sent", "received", "used", "full_stalls", "empty_stalls",
+//            "sender_sleeps", "receiver_sleeps", "sender_rings", "receiver_rings", "sender_spurious",
+//            "receiver_spurious", "senders", "receivers", "streams_closed", "streams_received"},
+//            "sender_barrier": BARRIER, "receiver_barrier": BARRIER}
 //   RATED    CHANNEL with "rates": {"sent", "received", "full_stalls", "empty_stalls", "sleeps", "rings"}, each a
-//   second, or
-//            null of a channel that is new
+//            second, or null of a channel that is new
 //   PEER     {"pid", "uid", "command"}
 //   BARRIER  "membarrier": sleeps until rung; "fence": its process was refused membarrier(2), so it backs off and
-//   fences
-//            with each message; "refused": it was refused it later, and backs off; "": nobody attached yet
+//            fences with each message; "refused": it was refused it later, and backs off; "": nobody attached yet
+//
+// clang-format on
 //
 // size: bytes of a record or of the largest frame. capacity, sent, received, used: records, or bytes of ring (framed).
 // owner, group: numbers. created: seconds since 1970. Errors are never JSON.
@@ -62,12 +69,16 @@ struct CreateOptions {
 int create(const Place& place, const CreateOptions& options, const Output& output);
 
 struct ListOptions {
-  std::string pattern;  // empty: all
+  std::string pattern;    // empty: all
+  bool offline = false;   // from the state folder, and not by a registry: tools/offline.hpp
+  std::string state_dir;  // that folder; empty: where it usually is
 };
 int list(const Place& place, const ListOptions& options, const Output& output);
 
 struct StatOptions {
   std::vector<std::string> names;  // none: all
+  bool offline = false;            // as for list
+  std::string state_dir;
 };
 int stat(const Place& place, const StatOptions& options, const Output& output);
 

@@ -16,6 +16,7 @@
 
 #include "tools/check.hpp"
 #include "tools/commands.hpp"
+#include "tools/doctor.hpp"
 #include "tools/metrics.hpp"
 #include "tools/top.hpp"
 #include "words/arguments.hpp"
@@ -44,7 +45,8 @@ constexpr const char* kListFooter = R"(
 MSG       bytes of a record, or of the largest frame
 CAPACITY  records, or bytes of ring for frames; USED is in the same units
 STATE     idle (nobody), waiting (one side), open (both), closed (an ended stream waits), damaged, orphaned (sealed, and
-          its memory went with the registry that made it: its holders go on, nobody can join)
+          its memory went with the registry that made it: its holders go on, nobody can join); with --offline also
+          sealed, of whose memory nothing can be read then
 MODE      permissions, r to receive and w to send; a p behind them: protected, that is, each side maps what the other
           side writes read-only, at a cost of about 20 % in latency and a third in throughput; an s: sealed, that is,
           nobody can change its memory's size)";
@@ -77,6 +79,11 @@ constexpr const char* kCheckFooter = R"(
 Prints one line as Nagios and its kin expect it, numbers behind a "|". Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 Critical are a registry that doesn't answer, a damaged channel, one that isn't there, and thresholds passed; a threshold
 above 100 is never passed. Orphaned channels are a warning.)";
+
+constexpr const char* kDoctorFooter = R"(
+Looks at the sockets, the registry's process and limits, its state folder, the channels, their memory and /dev/shm, and
+changes nothing. Works with the registry dead. As root it sees most; what it could not read it says. Exit codes: 0 nothing
+but notes, 1 an error or a warning.)";
 
 void add_framing(CLI::App& verb, std::optional<Framing>& framing) {
   add_parsed(
@@ -185,9 +192,18 @@ int run(int argc, char** argv) {
                         "Do nothing when a channel of that name is there and fits");
   create_verb->callback([&] { verb = [&] { return create(place, create_options, output); }; });
 
+  const auto add_offline = [](CLI::App& to, bool& offline, std::string& state_dir) {
+    auto* option = to.add_flag("--offline", offline, "Read the state folder; no registry needs to run");
+    to.add_option("--state-dir", state_dir, "That folder, where it isn't at its usual place")
+        ->type_name("FOLDER")
+        ->needs(option);
+    return option;
+  };
+
   ListOptions list_options;
   auto* list_verb = app.add_subcommand("list", "List channels");
   list_verb->add_option("GLOB", list_options.pattern, "Only channels whose names match this shell pattern");
+  add_offline(*list_verb, list_options.offline, list_options.state_dir);
   list_verb->footer(kListFooter);
   list_verb->callback([&] { verb = [&] { return list(place, list_options, output); }; });
 
@@ -195,10 +211,11 @@ int run(int argc, char** argv) {
   std::optional<std::chrono::milliseconds> stat_interval;
   auto* stat_verb = app.add_subcommand("stat", "Show all counts of channels");
   stat_verb->add_option("NAME", stat_options.names, "The channels; all when none is given");
-  add_interval(
+  auto* watch_option = add_interval(
       *stat_verb, "--watch", [&](auto value) { stat_interval = value; },
-      "Show what the counts grow by, every so many seconds (1); names stand before it")
-      ->expected(0, 1);
+      "Show what the counts grow by, every so many seconds (1); names stand before it");
+  watch_option->expected(0, 1);
+  add_offline(*stat_verb, stat_options.offline, stat_options.state_dir)->excludes(watch_option);
   stat_verb->callback([&] {
     verb = [&] {
       if (!stat_interval) return nimsync::tools::stat(place, stat_options, output);
@@ -232,6 +249,14 @@ int run(int argc, char** argv) {
   auto* metrics_verb = app.add_subcommand("metrics", "Print the registry and its channels as OpenMetrics text");
   metrics_verb->add_option("--output", metrics_options.file, "Put it whole into this file")->type_name("FILE");
   metrics_verb->callback([&] { verb = [&] { return metrics(place, metrics_options, output); }; });
+
+  DoctorOptions doctor_options{.version = NIMSYNC_VERSION, .state_dir = ""};
+  auto* doctor_verb = app.add_subcommand("doctor", "Find what is wrong, and say what to do");
+  doctor_verb
+      ->add_option("--state-dir", doctor_options.state_dir, "The registry's folder, where it isn't at its usual place")
+      ->type_name("FOLDER");
+  doctor_verb->footer(kDoctorFooter);
+  doctor_verb->callback([&] { verb = [&] { return doctor(place, doctor_options, output); }; });
 
   RemoveOptions remove_options;
   auto* remove_verb = app.add_subcommand("remove", "Remove channels");

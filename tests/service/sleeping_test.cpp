@@ -2,13 +2,9 @@
 // that don't keep to the protocol. Without a bound on the sleeps unless a test says so: a lost wake-up is a hang.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +23,7 @@
 #include "os/segment.hpp"
 #include "tests/client/asleep.hpp"
 #include "tests/client/idle.hpp"
+#include "tests/client/refuse.hpp"
 #include "tests/service/private_daemon.hpp"
 #include "tests/service/raw_client.hpp"
 
@@ -256,18 +253,6 @@ TEST_F(Sleeping, IsCountedInStat) {
 }
 
 // -- where the kernel refuses
-
-/// From now on a system call of this process fails with EPERM.
-bool refuse(unsigned call) {
-  std::array<sock_filter, 4> program{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  const sock_fprog filter{.len = program.size(), .filter = program.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-}
 
 /// Messages there and back between this process and one that is refused a system call, before or after it attached;
 /// both sleep between them.

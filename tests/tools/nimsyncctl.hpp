@@ -22,11 +22,11 @@
 namespace nimsync::tests {
 
 using Json = nlohmann::json;
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::Not;
-using testing::StartsWith;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 using Arguments = std::vector<std::string>;
 
 inline constexpr unsigned kNobody = 65534;
@@ -90,11 +90,12 @@ struct Terminal {
   Descriptor program;
 };
 
-class Nimsyncctl : public testing::Test {
+class Nimsyncctl : public ::testing::Test {
  protected:
-  Nimsyncctl() {
+  explicit Nimsyncctl(const Arguments& settings = {}) {
     ::chmod(folder.path().c_str(), 0755);
-    registry.emplace(folder, Arguments{NIMSYNCD, "--socket", socket});
+    daemon.insert(daemon.end(), settings.begin(), settings.end());
+    registry.emplace(folder, daemon);
   }
 
   void SetUp() override {
@@ -137,9 +138,9 @@ class Nimsyncctl : public testing::Test {
     EXPECT_EQ(json.at("version"), 1);
     return json;
   }
-  void fails(int code, const Arguments& arguments, const testing::Matcher<std::string>& why,
+  void fails(int code, const Arguments& arguments, const ::testing::Matcher<std::string>& why,
              const Surroundings& surroundings = {}) {
-    SCOPED_TRACE(testing::PrintToString(arguments));
+    SCOPED_TRACE(::testing::PrintToString(arguments));
     const Result result = run(arguments, surroundings);
     EXPECT_EQ(result.code, code);
     expect_one_complaint(result);
@@ -150,6 +151,16 @@ class Nimsyncctl : public testing::Test {
     std::ofstream{path, std::ios::binary} << text;
     return path.string();
   }
+  /// Ends the registry as a crash does.
+  void kill_registry() {
+    registry->kill(SIGKILL);
+    EXPECT_EQ(registry->wait(), 128 + SIGKILL);
+  }
+  void start_registry() {
+    registry.emplace(folder, daemon);
+    ASSERT_TRUE(eventually([&] { return registry->has_ended() || is_answering(); }));
+    ASSERT_FALSE(registry->has_ended()) << registry->err();
+  }
   /// Waits until the channel has a holder of this side.
   void await(const std::string& channel, std::optional<Peer> ChannelInfo::*side) {
     Registry here = Registry::connect(socket);
@@ -158,6 +169,7 @@ class Nimsyncctl : public testing::Test {
 
   Folder folder;
   std::string socket = folder.path() / "registry.sock";
+  Arguments daemon{NIMSYNCD, "--socket", socket};
   std::optional<Process> registry;
 };
 

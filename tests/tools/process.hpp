@@ -110,6 +110,7 @@ struct Surroundings {
   int out = -1;                                // instead of a file
   std::vector<std::string> environment = {};   // added
   std::optional<unsigned> uid = std::nullopt;  // the user, and the group of that number
+  bool (*prepare)() = nullptr;                 // last, before the program is executed; false: it isn't
 };
 
 class Process {
@@ -139,6 +140,7 @@ class Process {
           (::setgroups(0, nullptr) != 0 || ::setgid(*surroundings.uid) != 0 || ::setuid(*surroundings.uid) != 0)) {
         ::_exit(126);
       }
+      if (surroundings.prepare != nullptr && !surroundings.prepare()) ::_exit(126);
       ::execve(argv.front(), argv.data(), envp.data());
       ::_exit(127);
     }
