@@ -18,9 +18,13 @@ _nimsyncctl() {
   local verb='' at options words=''
   local -a place=()
   COMPREPLY=()
+  # bash parts --option=value into three words.
+  [[ $current != = ]] || current=''
+  [[ $before != = ]] || before=${COMP_WORDS[COMP_CWORD - 2]}
   for ((at = 1; at < COMP_CWORD; ++at)); do
     case ${COMP_WORDS[at]} in
       --socket)
+        [[ ${COMP_WORDS[at + 1]} != = ]] || ((++at))
         place+=(--socket "${COMP_WORDS[at + 1]}")
         ((++at))
         ;;
