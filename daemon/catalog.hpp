@@ -26,7 +26,7 @@ struct Caller {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::vector<std::uint32_t> groups;  // supplementary
-  bool administers = false;           // root, or the registry's own uid
+  bool administers = false;           // root, the registry's own uid, or of the administrators' group
 
   [[nodiscard]] bool is_in(std::uint32_t group) const;
 };

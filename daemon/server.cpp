@@ -94,6 +94,7 @@ Server::Server(const Config& config)
       read_again_(config.read_again),
       catalog_(config.limits, os::page_bytes()),
       connections_limit_(connections_limit(config.limits)),
+      administrators_(config.administrators),
       declared_(config.declared.begin(), config.declared.end()) {
   signals_.add(SIGTERM);
   signals_.add(SIGINT);
@@ -197,6 +198,7 @@ void Server::reload() {
   if (const auto config = read_again_ ? read_again_() : std::nullopt) {
     catalog_.set_limits(config->limits);
     connections_limit_ = connections_limit(config->limits);
+    administrators_ = config->administrators;
     idle_exit_ = config->idle_exit;
     watch_idleness();
     const bool under_way = !declared_.empty();
@@ -246,6 +248,7 @@ void Server::welcome(Protocol::socket socket) {
               .gid = peer.gid,
               .groups = {peer.groups.begin(), peer.groups.end()},
               .administers = peer.uid == 0 || peer.uid == ::geteuid()};
+    if (administrators_) caller.administers = caller.administers || caller.is_in(*administrators_);
   } catch (const Error& e) {
     spdlog::warn("{}", e.what());
     return;

@@ -29,8 +29,9 @@ struct Config {
   std::string state_dir;                                         // "" for $RUNTIME_DIRECTORY, else SOCKET.state
   std::optional<std::chrono::seconds> idle_exit = std::nullopt;  // without channels and clients for so long
   Limits limits = {};
-  std::vector<Declaration> declared = {};                  // to be made where there is none of the name
-  std::function<std::optional<Config>()> read_again = {};  // at SIGHUP: what holds from now on; nothing: no change
+  std::optional<std::uint32_t> administrators = std::nullopt;  // a group whose members may do what root may
+  std::vector<Declaration> declared = {};                      // to be made where there is none of the name
+  std::function<std::optional<Config>()> read_again = {};      // at SIGHUP: what holds from now on; nothing: no change
 };
 
 /// Where the registry listens unless told otherwise: the system's place for root and for a service's user, the user's
@@ -46,7 +47,7 @@ class Server {
   ~Server();
 
   /// Serves until SIGTERM or SIGINT, or until it was idle for long enough; at SIGHUP reads its settings again, of which
-  /// limits, log level and idle time change at once. Channels stay, whatever the limits are.
+  /// limits, administrators, log level and idle time change at once. Channels stay, whatever the limits are.
   void run();
 
  private:
@@ -80,6 +81,7 @@ class Server {
   Catalog catalog_;
   std::optional<Service> service_;
   std::uint64_t connections_limit_;                     // of one uid
+  std::optional<std::uint32_t> administrators_;         // of connections that come from now on
   std::map<std::uint32_t, std::uint64_t> connections_;  // of each uid
   std::map<Session*, std::weak_ptr<Session>> sessions_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

@@ -17,6 +17,7 @@
 
 #include "daemon/declared.hpp"
 #include "daemon/interface.hpp"
+#include "daemon/names.hpp"
 #include "os/descriptor.hpp"
 #include "words/arguments.hpp"
 #include "words/quantity.hpp"
@@ -65,6 +66,10 @@ struct Parser {
     add("--log-level", settings.log_level, "trace, debug, info, warn or error")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
         ->capture_default_str();
+    as_key(words::add_parsed(
+        app, "--admin-group", group_number,
+        [this](std::optional<std::uint32_t> group) { settings.server.administrators = group; },
+        "a group whose members may do what root may, by name or number", "GROUP"));
     add_number("--idle-exit", idle_exit_s, "SECONDS",
                "end after so many seconds without channels and clients; 0 is never");
     add_number("--max-channels", limits.channels, "N", "channels in all");

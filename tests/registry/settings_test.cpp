@@ -72,6 +72,14 @@ TEST_F(SettingsTest, FilesHaveCommentsQuotesAndSizes) {
   EXPECT_EQ(read("").server.limits.channels, Limits{}.channels);
 }
 
+TEST_F(SettingsTest, TheAdministratorsGroupHasANameOrANumber) {
+  EXPECT_FALSE(read("").server.administrators);
+  EXPECT_EQ(read("admin-group = 4242\n").server.administrators, 4242U);
+  EXPECT_EQ(read("admin-group = root\n").server.administrators, 0U);
+  EXPECT_THAT(refusal("\nadmin-group = nobody-has-it\n"),
+              AllOf(StartsWith(path() + ":2: "), HasSubstr("admin-group"), HasSubstr("nobody-has-it")));
+}
+
 TEST_F(SettingsTest, MistakesInAFileAreToldWithTheirLineAndKey) {
   const std::string at = path() + ":3: ";
   const auto in_third_line = [&](const std::string& line) {

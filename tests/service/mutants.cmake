@@ -77,4 +77,15 @@ mutant(segments_in_use_are_swept_at_start ${STORE} "succession_test/*"
 "
 "")
 
+# ---- rights
+
+mutant(members_of_any_group_administer ${SERVER} "service_test/AdministratorsGroup.*"
+"    if (administrators_) caller.administers = caller.administers || caller.is_in(*administrators_);"
+"    if (administrators_) caller.administers = true;")
+mutant(the_channels_of_a_uid_are_not_counted ${CATALOG} "service_test/Quotas.*"
+"  if (!caller.administers) {
+    const auto used"
+"  if (false) {
+    const auto used")
+
 end_mutants()

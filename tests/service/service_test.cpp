@@ -507,6 +507,65 @@ TEST_F(Rights, ToAGroupTakeItsMembership) {
             }));
 }
 
+constexpr gid_t kAdministrators = 4242;
+
+class AdministratorsGroup : public Service {
+ protected:
+  AdministratorsGroup() : Service({"--admin-group", std::to_string(kAdministrators), "--max-uid-channels", "1"}) {}
+};
+
+TEST_F(AdministratorsGroup, MayDoWhatRootMay) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  auto here = connect();
+  here.create("private", {.frames = false, .size = 8}, {.capacity = 4, .mode = 0600});
+  const auto try_all = [](Registry& registry) {
+    const auto denied = [](const auto& act) { return refusal(act).first == Errc::denied ? 1 : 0; };
+    return denied([&] { static_cast<void>(registry.receiver<std::uint64_t>("private")); }) |
+           denied([&] { registry.remove("private"); }) << 1;
+  };
+  EXPECT_EQ(as_stranger(daemon, {kAdministrators + 1}, try_all), 3) << "others are let in";
+  EXPECT_EQ(here.list().size(), 1U);
+  EXPECT_EQ(as_stranger(daemon, {kAdministrators}, try_all), 0);
+  EXPECT_EQ(here.list().size(), 0U);
+  const auto create_two = [](Registry& registry) {
+    registry.create("one", {.frames = false, .size = 8}, {.capacity = 4});
+    registry.create("two", {.frames = false, .size = 8}, {.capacity = 4});
+    return 0;
+  };
+  EXPECT_EQ(as_stranger(daemon, {kAdministrators}, create_two), 0) << "a limit of others was held against them";
+  here.remove("one");
+  here.remove("two");
+}
+
+class Quotas : public Service {
+ protected:
+  Quotas() : Service({"--max-uid-channels", "2", "--max-uid-bytes", "100K", "--max-channels", "4"}) {}
+};
+
+TEST_F(Quotas, AreOfEachUidAndGivenBack) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  auto here = connect();
+  const Shape shape{.frames = false, .size = 8};
+  const auto try_all = [&](Registry& registry) {
+    const auto said = [&](const char* name, std::uint64_t capacity) {
+      return refusal([&] { registry.create(name, shape, {.capacity = capacity}); });
+    };
+    if (said("large", 4096).second.find("uid 65534 has 102400 of its limit of 102400 left") == std::string::npos)
+      return 1;
+    if (said("a", 4).first || said("b", 4).first) return 2;
+    if (said("c", 4).second.find("uid 65534 has 2 channels, its limit") == std::string::npos) return 3;
+    if (said("c", 4).first != Errc::over_limit) return 4;
+    registry.remove("a");
+    return said("c", 4).first ? 5 : 0;
+  };
+  EXPECT_EQ(as_stranger(daemon, {}, try_all), 0);
+  // What one uid has used up is others' still, up to the limits of all.
+  here.create("large", shape, {.capacity = 4096});
+  here.create("d", shape, {.capacity = 4});
+  EXPECT_REFUSED(Errc::over_limit, here.create("e", shape, {.capacity = 4}));
+  for (const char* name : {"b", "c", "d", "large"}) here.remove(name);
+}
+
 TEST_F(Rights, HideFromWatchersWhatTheyMayNotSee) {
   std::array<int, 2> ready{};
   ASSERT_EQ(::pipe(ready.data()), 0);
