@@ -52,6 +52,10 @@ bool is_near(std::uint64_t is, std::uint64_t most) {
   return static_cast<double>(is) >= kNear * static_cast<double>(most);
 }
 
+std::string counted(std::uint64_t number, const std::string& one, const std::string& more = "") {
+  return std::to_string(number) + " " + (number == 1 ? one : more.empty() ? one + "s" : more);
+}
+
 /// "" when it can't be read.
 std::string text_in(const std::string& path) {
   std::ifstream in{path};
@@ -359,27 +363,31 @@ void look_at_segments(Examination& all, const Kept& kept, bool is_served) {
 
 /// Memory of registries whose folder isn't the one that was looked at.
 void look_at_strangers(Examination& all, const std::string& prefix) {
-  struct Some {
-    std::uint64_t segments = 0;
-    std::uint64_t bytes = 0;
-    std::uint32_t uid = 0;
-  };
-  std::map<std::string, Some> others;
+  constexpr std::size_t kNamed = 3;
+  std::uint64_t segments = 0;
+  std::uint64_t bytes = 0;
+  std::set<std::string> others;
   for (const std::string& name : os::segments_named("nimsync.")) {
     const std::string of = prefix_of(name);
     struct stat st {};
     if (of.empty() || of == prefix || ::lstat(("/dev/shm" + name).c_str(), &st) != 0) continue;
-    Some& some = others[of];
-    ++some.segments;
-    some.bytes += static_cast<std::uint64_t>(st.st_size);
-    some.uid = st.st_uid;
+    ++segments;
+    bytes += static_cast<std::uint64_t>(st.st_size);
+    others.insert(of);
   }
-  for (const auto& [of, some] : others) {
-    all.find(note, "unknown-segments",
-             std::to_string(some.segments) + " segments, " + format_size(some.bytes) + ", /dev/shm/" + of +
-                 "*, are of another registry, of uid " + std::to_string(some.uid),
-             "nothing, if that one is in use; if its state folder is gone and nobody holds them, remove them");
+  if (others.empty()) return;
+  std::string named;
+  std::size_t left = others.size();
+  for (const std::string& of : others) {
+    if (others.size() - left == kNamed) break;
+    named += (named.empty() ? "/dev/shm/" : ", ") + of + "*";
+    --left;
   }
+  if (left != 0) named += " and " + std::to_string(left) + " more";
+  all.find(note, "unknown-segments",
+           format_size(bytes) + " of /dev/shm, " + counted(segments, "segment") + ", are of " +
+               counted(others.size(), "other registry", "other registries") + " (by instance and uid): " + named,
+           "nothing, if they are in use; if their state folders are gone and nobody holds them, remove them");
 }
 
 /// The names of damaged channels.
@@ -454,8 +462,10 @@ std::vector<Finding> judge(const ChannelInfo& channel) {
   }
   if (channel.used != 0 && !channel.receiver) {
     findings.push_back({warning, "no-receiver",
-                        subject + " has " + amount(channel, channel.used) +
-                            (is_framed(channel) ? " of messages" : " messages") + " and no receiver",
+                        subject + " has " +
+                            counted(channel.used, is_framed(channel) ? "byte of messages" : "message",
+                                    is_framed(channel) ? "bytes of messages" : "messages") +
+                            " and no receiver",
                         "start its receiver, which finds them all; or remove the channel"});
   }
   if (channel.receiver && !channel.sender && channel.senders != 0 && channel.state != "closed") {

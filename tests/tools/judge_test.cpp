@@ -79,6 +79,11 @@ TEST(Judge, TellsOfMessagesWithoutAReceiver) {
   ChannelInfo channel = idle();
   channel.used = 3;
   EXPECT_THAT(judge(channel), ElementsAre(found(Gravity::warning, "no-receiver", "channel c has 3 messages")));
+  channel.used = 1;
+  EXPECT_THAT(judge(channel), ElementsAre(found(Gravity::warning, "no-receiver", "has 1 message and no receiver")));
+  channel.geometry = {.layout = Layout::framed, .size = 8, .capacity = 4096};
+  channel.used = 24;
+  EXPECT_THAT(judge(channel), ElementsAre(found(Gravity::warning, "no-receiver", "has 24 bytes of messages and no")));
 }
 
 TEST(Judge, TellsOfAReceiverWhoseSenderIsGoneButNotOfOneThatNeverHadOneOrAtTheEndOfAStream) {
