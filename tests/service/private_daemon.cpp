@@ -15,6 +15,8 @@
 #include <utility>
 
 #include "nimsync/registry.hpp"
+#include "os/segment.hpp"
+#include "state/folder.hpp"
 
 namespace nimsync::testing {
 
@@ -71,15 +73,20 @@ PrivateDaemon::PrivateDaemon(std::vector<std::string> more_arguments) : argument
 }
 
 PrivateDaemon::~PrivateDaemon() {
-  if (pid_ < 0) return;
-  // Ended in order, so that its channels' memory can be found and given back.
-  try {
-    auto registry = Registry::connect(socket());
-    for (const auto& channel : registry.list()) registry.remove(channel.name, true);
-  } catch (const std::exception& e) {
-    static_cast<void>(std::fprintf(stderr, "cleaning up: %s\n", e.what()));
+  if (pid_ >= 0) {
+    // Ended in order, so that its channels' memory can be found and given back.
+    try {
+      auto registry = Registry::connect(socket());
+      for (const auto& channel : registry.list()) registry.remove(channel.name, true);
+    } catch (const std::exception& e) {
+      static_cast<void>(std::fprintf(stderr, "cleaning up: %s\n", e.what()));
+    }
+    stop();
   }
-  stop();
+  // What one with a planted mistake leaves, or one that wasn't started again.
+  for (const std::string& name : os::segments_named(registry::segment_prefix(state(), ::geteuid()))) {
+    os::unlink_segment(name);
+  }
 }
 
 std::vector<std::string> PrivateDaemon::command() const {

@@ -117,6 +117,7 @@ TEST_F(Doctor, FindsMemoryThatIsNotWhatWasMade) {
   expect(AllOf(HasSubstr("error damaged"), HasSubstr(path + " is gone")));
   std::ofstream{path} << "other";
   expect(AllOf(HasSubstr("error damaged"), HasSubstr(path + " is another file than was made")));
+  fs::remove(path);
 }
 
 TEST_F(Doctor, FindsMemoryThatNoChannelHas) {

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <nimsync/nimsync.hpp>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -332,6 +334,7 @@ TEST_F(Nimsyncctl, SaysOtherFailuresWithOne) {
         {.input = file("short\n12345678901\n")});
   fails(1, {"send", "frames"}, HasSubstr("cannot read the input"), {.input = "/"});
   const Descriptor full{::open("/dev/full", O_WRONLY | O_CLOEXEC)};
+  ASSERT_GE(full.get(), 0) << std::strerror(errno);
   fails(1, {"list"}, HasSubstr("cannot write"), {.out = full.get()});
   fails(1, {"receive", "frames"}, HasSubstr("cannot write the output"), {.out = full.get()});
   // What was before the bad line, and wasn't written, is still there; the stream was left open.
