@@ -45,24 +45,25 @@ Declaration parse(const std::string& line) {
   return declared;
 }
 
-std::vector<std::string> files_of(const std::string& folder, std::vector<std::string>& mistakes) {
+std::vector<std::string> files_of(const std::string& folder, bool must_exist, std::vector<std::string>& mistakes) {
   std::vector<std::string> files;
   std::error_code error;
   for (fs::directory_iterator each(folder, error), end; !error && each != end; each.increment(error)) {
     const fs::path& path = each->path();
     if (path.extension() == ".conf" && !path.filename().string().starts_with('.')) files.push_back(path.string());
   }
-  if (error && error != std::errc::no_such_file_or_directory) mistakes.push_back(folder + ": " + error.message());
+  if (error && (must_exist || error != std::errc::no_such_file_or_directory))
+    mistakes.push_back(folder + ": " + error.message());
   std::sort(files.begin(), files.end());
   return files;
 }
 
 }  // namespace
 
-Declarations read_declarations(const std::string& folder) {
+Declarations read_declarations(const std::string& folder, bool must_exist) {
   Declarations all;
   std::map<std::string, std::string> places;  // of the names so far
-  for (const std::string& path : files_of(folder, all.mistakes)) {
+  for (const std::string& path : files_of(folder, must_exist, all.mistakes)) {
     std::ifstream file(path);
     std::string line;
     int number = 0;

@@ -17,8 +17,8 @@ struct Declarations {
   std::vector<std::string> mistakes;  // FILE:LINE: what is wrong
 };
 
-/// Of a folder's *.conf, in the order of their names; of none when there is no such folder. A line with a mistake is
-/// left out, and so is a name's second one.
-Declarations read_declarations(const std::string& folder);
+/// Of a folder's *.conf, in the order of their names; where there is no such folder, and there needn't be one, of none.
+/// A line with a mistake is left out, and so is a name's second one.
+Declarations read_declarations(const std::string& folder, bool must_exist);
 
 }  // namespace nimsync::registry

@@ -10,6 +10,7 @@
 #include "daemon/log.hpp"
 #include "daemon/server.hpp"
 #include "daemon/settings.hpp"
+#include "daemon/supervisor.hpp"
 
 namespace {
 
@@ -45,6 +46,7 @@ int main(int argc, char** argv) try {
     settings = std::get<Settings>(read);
   } catch (const nimsync::Error& e) {
     std::cerr << "nimsyncd: " << e.what() << "; see nimsyncd --help\n";
+    nimsync::registry::supervisor::cannot_start(e.what());
     return kUsage;
   }
   if (settings.check_only) {

@@ -19,6 +19,7 @@
 #include "daemon/interface.hpp"
 #include "daemon/names.hpp"
 #include "os/descriptor.hpp"
+#include "os/segment.hpp"
 #include "words/arguments.hpp"
 #include "words/quantity.hpp"
 
@@ -207,9 +208,18 @@ std::variant<Settings, int> read_settings(const std::vector<std::string>& argume
   std::string folder = whole.channels_dir;
   if (folder.empty() && !file.empty()) folder = file.substr(0, file.rfind('/') + 1) + "channels.d";
   if (!folder.empty()) {
-    Declarations declarations = read_declarations(folder);
-    settings.server.declared = std::move(declarations.channels);
+    Declarations declarations = read_declarations(folder, !whole.channels_dir.empty());
     settings.mistakes = std::move(declarations.mistakes);
+    // Each against the rules and limits of create, beside those before it.
+    Catalog scratch(settings.server.limits, os::page_bytes());
+    for (Declaration& each : declarations.channels) {
+      try {
+        scratch.insert(scratch.define(each.call, each.group, each.owner));
+        settings.server.declared.push_back(std::move(each));
+      } catch (const Error& e) {
+        settings.mistakes.push_back(each.where + ": " + e.what());
+      }
+    }
   }
   return settings;
 }

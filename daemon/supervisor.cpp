@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 
 namespace nimsync::registry::supervisor {
 
@@ -56,6 +57,13 @@ void reloading() {
 
 void stopping() {
   tell("STOPPING=1");
+}
+
+void cannot_start(const std::string& status) {
+  constexpr std::chrono::seconds kMoment{1};
+  if (std::getenv("NOTIFY_SOCKET") == nullptr) return;
+  tell("STATUS=" + status);
+  std::this_thread::sleep_for(kMoment);
 }
 
 std::optional<std::chrono::microseconds> watchdog() {

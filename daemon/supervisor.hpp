@@ -30,6 +30,9 @@ void ready(const std::string& status);
 /// Reads its configuration anew.
 void reloading();
 void stopping();
+/// Cannot start, for a reason that the next start will find again. Under a manager it waits a moment, so that one that
+/// starts it again and again, since clients wait, doesn't do so at full speed.
+void cannot_start(const std::string& status);
 
 /// How often it wants to hear still_alive(), at least; nothing when it doesn't.
 std::optional<std::chrono::microseconds> watchdog();

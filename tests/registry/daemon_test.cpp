@@ -122,6 +122,8 @@ TEST_F(CheckConfig, SaysInWhichLineWhichDeclarationIsWrong) {
       {"a --size 8 --capacity 4 --group nobody-has-it\n", ":1: "},
       {"a --size 8 --capacity 4 --mode 999\n", ":1: "},
       {"a --size 8 --capacity 4\na --size 8 --capacity 4\n", ":2: channel 'a' is declared at "},
+      {"bad/name --size 8 --capacity 4\n", ":1: the channel name 'bad/name' is not allowed"},
+      {"a --size 8 --capacity 4\nb --frames --bytes 1T\n", ":2: channel 'b': a capacity of "},
   };
   for (const auto& [line, words] : kMistakes) {
     const Result result = check("", {{"bad.conf", line}});
@@ -144,6 +146,8 @@ TEST_F(CheckConfig, SaysWhatIsNotToBeRead) {
   write(file, "");
   EXPECT_THAT(run({"--config", file, "--check-config"}).err, HasSubstr("folder.conf: cannot be read"));
   fs::remove_all(folder.path() / "channels.d");
+  EXPECT_EQ(run({"--config", file, "--check-config"}).code, 0) << "there needn't be declarations";
+  EXPECT_THAT(run({"--channels-dir", folder.path() / "none", "--check-config"}).err, HasSubstr("/none: No such file"));
   write(folder.path() / "channels.d", "no folder");
   EXPECT_EQ(run({"--config", file, "--check-config"}).code, kUsage);
   fs::remove(folder.path() / "channels.d");
