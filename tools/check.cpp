@@ -76,6 +76,12 @@ Verdict judge(const RegistryInfo& info, const std::vector<ChannelInfo>& channels
 }
 
 int check(const Place& place, const CheckOptions& options, const Output& output) {
+  for (const Threshold& each : {options.used, options.memory}) {
+    if (each.warning <= each.critical) continue;
+    complain(output, "a warning at " + std::to_string(each.warning) + " % comes after what is critical at " +
+                         std::to_string(each.critical) + " %; turn them round");
+    return kCheckUnknown;
+  }
   Verdict verdict;
   std::string numbers;
   std::size_t looked_at = 0;

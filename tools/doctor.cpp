@@ -71,7 +71,7 @@ enum class Answer { absent, not_a_socket, denied, refused, silent, stranger, reg
 /// Who is at a socket. Asked without the library, which expects a registry.
 Answer ask(const std::string& path) {
   struct stat st {};
-  if (::lstat(path.c_str(), &st) != 0) return errno == EACCES ? Answer::denied : Answer::absent;
+  if (::stat(path.c_str(), &st) != 0) return errno == EACCES ? Answer::denied : Answer::absent;
   if (!S_ISSOCK(st.st_mode)) return Answer::not_a_socket;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -352,7 +352,7 @@ void look_at_segments(Examination& all, const Kept& kept, bool is_served) {
     if (st.st_uid == kept.owner) {
       all.find(warning, "stale-segment",
                path + " is no channel's (" + format_size(static_cast<std::uint64_t>(st.st_size)) + ")",
-               "restart nimsyncd, which removes it and disturbs no traffic");
+               "restart nimsyncd, which removes it, with what is in it, and disturbs no traffic");
     } else {
       all.find(warning, "foreign-segment",
                path + " has a name of this registry's and belongs to uid " + std::to_string(st.st_uid),
@@ -488,20 +488,29 @@ int doctor(const Place& place, const DoctorOptions& options, const Output& outpu
   Examination all;
   std::optional<Registry> registry = look_for_registry(all, place);
   std::optional<RegistryInfo> info;
-  if (registry) {
+  // It may end at any moment.
+  const auto ask_it = [&](const auto& questions) {
+    try {
+      if (registry) questions();
+    } catch (const Error& ended) {
+      all.find(error, "silent", ended.what(), "see why it ended (journalctl --unit nimsyncd), and start it again");
+      registry.reset();
+    }
+  };
+  ask_it([&] {
     info = registry->info();
     all.find(judge(*info, options.version));
     look_at_process(all, *info);
     look_at_session(all, *info);
-  }
+  });
   const std::set<std::string> damaged = look_at_folder(all, place, options, info);
-  if (registry) {
+  ask_it([&] {
     const std::vector<ChannelInfo> channels = registry->list();
-    all.looked_at.push_back(std::to_string(channels.size()) + (channels.size() == 1 ? " channel" : " channels"));
+    all.looked_at.push_back(counted(channels.size(), "channel"));
     for (const ChannelInfo& channel : channels) {
       if (!damaged.contains(channel.name)) all.find(judge(channel));
     }
-  }
+  });
   look_at_shm(all, info);
   look_at_membarrier(all);
 
@@ -509,6 +518,8 @@ int doctor(const Place& place, const DoctorOptions& options, const Output& outpu
   std::stable_sort(findings.begin(), findings.end(),
                    [](const Finding& one, const Finding& other) { return one.gravity > other.gravity; });
   const bool is_ill = !findings.empty() && findings.front().gravity != note;
+  const bool is_whole =
+      std::none_of(findings.begin(), findings.end(), [](const auto& f) { return f.id == "state-unread"; });
   if (output.json) {
     Json json = document();
     json["findings"] = Json::array();
@@ -528,7 +539,10 @@ int doctor(const Place& place, const DoctorOptions& options, const Output& outpu
   }
   std::string looked;
   for (const std::string& each : all.looked_at) looked += (looked.empty() ? "" : ", ") + each;
-  output.out << (is_ill ? "" : "all is well; ") << "looked at " << printable(looked) << "\n";
+  output.out << (is_ill     ? ""
+                 : is_whole ? "all is well; "
+                            : "all that could be seen is well; ")
+             << "looked at " << printable(looked) << "\n";
   return is_ill ? kExitFailed : 0;
 }
 

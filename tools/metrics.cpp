@@ -111,8 +111,12 @@ void add_channels(Text& text, const std::vector<ChannelInfo>& channels) {
   }
 }
 
-/// Under a temporary name beside it first.
+/// Under a temporary name beside it first. What is there and is no file (a device, a FIFO, a link) is never replaced.
 void publish(const std::string& path, const std::string& text) {
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    throw Error(Errc::exists, "cannot replace " + path + ": it is no regular file; leave out --output and redirect");
+  }
   const std::string temporary = path + ".new." + std::to_string(::getpid());
   const auto fail = [&](int error) {
     ::unlink(temporary.c_str());

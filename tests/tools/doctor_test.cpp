@@ -244,6 +244,9 @@ TEST_F(Doctor, SaysWhoIsAtTheSocketWhereNoRegistryIs) {
   };
   EXPECT_THAT(at(folder.path() / "none"),
               ::testing::Contains(HasSubstr("error no-registry: there is no registry at ")));
+  const std::string link = folder.path() / "link";
+  fs::create_symlink(socket, link);
+  EXPECT_THAT(at(link), ElementsAre()) << "a link to a socket is as good";
   EXPECT_THAT(at(file("text")), ::testing::Contains(HasSubstr("error not-a-socket: ")));
   EXPECT_THAT(at(std::string(200, 'x')), ::testing::Contains(HasSubstr("error no-registry: ")));
 

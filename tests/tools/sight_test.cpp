@@ -211,6 +211,7 @@ TEST_F(Sight, CheckSaysHowItIsInALineAndACode) {
   fill_few(1);
   says({}, 2, StartsWith("NIMSYNC CRITICAL - few is full by 100%"));
   says({"--used-critical", "101", "--used-warning", "101"}, 0, StartsWith("NIMSYNC OK"));
+  fails(3, {"check", "--used-warning", "90", "--used-critical", "10"}, HasSubstr("turn them round"));
   says({"log"}, 0, StartsWith("NIMSYNC OK - 1 channel,"));
   says({"log", "--memory-warning", "0"}, 1, HasSubstr("memory is used by 0%"));
   EXPECT_EQ(Json::parse(run({"check", "--json"}).out).at("status"), "CRITICAL");
@@ -264,6 +265,16 @@ TEST_F(Sight, MetricsReplaceTheirFileWholeOrNotAtAll) {
   fails(7, {"metrics", "--output", path}, HasSubstr("no registry answers"));
   EXPECT_THAT(contents(path), AllOf(HasSubstr("nimsync_registry_up 0\n"), Not(HasSubstr("channel"))));
   start_registry();
+
+  // What is no file stays what it is.
+  const std::string other = folder.path() / "other";
+  ASSERT_EQ(::mkfifo(other.c_str(), 0600), 0);
+  fails(4, {"metrics", "--output", other}, HasSubstr("it is no regular file"));
+  EXPECT_TRUE(std::filesystem::is_fifo(other));
+  std::filesystem::remove(other);
+  std::filesystem::create_symlink(path, other);
+  fails(4, {"metrics", "--output", other}, HasSubstr("it is no regular file"));
+  EXPECT_TRUE(std::filesystem::is_symlink(other));
 
   // A disk that is full.
   const std::string disk = folder.path() / "disk";
