@@ -1,7 +1,7 @@
 # The soak with one seeded mistake each (tests/mutants.cmake): in a ring, in what attaches and sleeps, and in the peers,
 # which shows that the judge isn't blind. The check is the layout that is soaked.
 #
-# Besides: -DDAEMON=<nimsyncd> -DLIBRARY=<libnimsync.a> -DOBJECTS=<the objects of the soak but the peers'>
+# Besides: -DOBJECTS=<the objects of the soak but the peers'> -DLIBRARIES=<what they link>
 #
 # A lost wake-up is a hang, so the patience is short here. The soak is blind to what takes a death within a few
 # instructions, or a successor within a few microseconds (who attaches without a ring survives it): the crash matrix and
@@ -12,7 +12,7 @@ set(MUTATED include/nimsync lib/client lib/os tests/soak)
 
 function(try_mutant copy check result said)
   compile(${copy}/soak -O1 -I${copy}/include -I${copy}/lib -I${copy} -I${SOURCE} -I${SOURCE}/lib
-    ${copy}/tests/soak/peers.cpp ${copy}/lib/client/endpoint.cpp ${OBJECTS} ${LIBRARY} -pthread)
+    ${copy}/tests/soak/peers.cpp ${copy}/lib/client/endpoint.cpp ${OBJECTS} ${LIBRARIES} -pthread)
   execute_process(COMMAND ${copy}/soak 1000 --layout ${check} --patience 4
     RESULT_VARIABLE code OUTPUT_VARIABLE output ERROR_VARIABLE errors TIMEOUT 120)
   string(REGEX REPLACE "^seed [0-9]+\n" "" output "${errors}${output}")
