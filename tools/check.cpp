@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "state/definition.hpp"
 #include "tools/rates.hpp"
 
 namespace nimsync::tools {
@@ -80,6 +81,12 @@ int check(const Place& place, const CheckOptions& options, const Output& output)
     if (each.warning <= each.critical) continue;
     complain(output, "a warning at " + std::to_string(each.warning) + " % comes after what is critical at " +
                          std::to_string(each.critical) + " %; turn them round");
+    return kCheckUnknown;
+  }
+  try {
+    for (const std::string& name : options.names) registry::require_name(name);
+  } catch (const Error& error) {
+    complain(output, error.what());
     return kCheckUnknown;
   }
   Verdict verdict;

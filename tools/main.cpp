@@ -318,6 +318,7 @@ int run(int argc, char** argv) {
   if (output.json && receive_verb->parsed()) {
     return usage("receive writes messages to standard output, where --json has no place", chosen());
   }
+  if (output.json && metrics_verb->parsed()) return usage("metrics prints OpenMetrics text, and no JSON", chosen());
   if (user) place.scope = Registry::Scope::user;
   if (system) place.scope = Registry::Scope::system;
   place.may_start = !no_autostart;

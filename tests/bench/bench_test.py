@@ -69,7 +69,7 @@ def children_of(pid):
 class Bench(unittest.TestCase):
     @staticmethod
     def traces():
-        """What the bench, its registry and RouDi could leave."""
+        """What the bench, its registry and RouDi could leave; nothing else may use these folders meanwhile."""
         temporary = {"/tmp/" + name for name in os.listdir("/tmp") if name.startswith(("nimsync", "roudi", "iox"))}
         return temporary | {"/dev/shm/" + name for name in os.listdir("/dev/shm")}
 

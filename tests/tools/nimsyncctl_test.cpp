@@ -146,6 +146,7 @@ TEST_F(Nimsyncctl, RefusesBadUsageWithTwo) {
   fails(2, {"--user", "list"}, any);  // with --socket
   fails(2, {"--system", "list"}, any);
   fails(2, {"receive", "a", "--json"}, HasSubstr("--json"));
+  fails(2, {"metrics", "--json"}, HasSubstr("JSON"));
   fails(2, {"receive", "a", "--follow", "--no-wait"}, any);
   fails(2, {"receive", "a", "--timeout", "5"}, HasSubstr("not a duration"));
   fails(2, {"receive", "a", "--framing", "words"}, HasSubstr("not a framing"));
