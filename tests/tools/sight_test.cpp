@@ -212,7 +212,7 @@ TEST_F(Sight, CheckSaysHowItIsInALineAndACode) {
   says({}, 2, StartsWith("NIMSYNC CRITICAL - few is full by 100%"));
   says({"--used-critical", "101", "--used-warning", "101"}, 0, StartsWith("NIMSYNC OK"));
   fails(3, {"check", "--used-warning", "90", "--used-critical", "10"}, HasSubstr("turn them round"));
-  fails(3, {"check", ""}, HasSubstr("the channel name '' is not allowed"));
+  fails(3, {"check", ""}, HasSubstr("name is empty"));
   says({"log"}, 0, StartsWith("NIMSYNC OK - 1 channel,"));
   says({"log", "--memory-warning", "0"}, 1, HasSubstr("memory is used by 0%"));
   EXPECT_EQ(Json::parse(run({"check", "--json"}).out).at("status"), "CRITICAL");
